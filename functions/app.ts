@@ -1,0 +1,29 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { resolve } from 'node:path';
+import type { InvocationContext } from '@azure/functions';
+import { createApp, type App } from '../shared/app.ts';
+import { systemClock } from '../shared/clock.ts';
+import { readConfig } from '../shared/config.ts';
+import { formatLog, type Log, type LogDetails } from '../shared/log.ts';
+
+/** The settings, read once. Reading them cannot fail: faults are in `config.problems`. */
+const settings = readConfig(process.env);
+export const config = { ...settings, rulesFile: resolve(import.meta.dirname, '..', settings.rulesFile) };
+
+// What the app says belongs to the invocation in which it says it.
+const invocations = new AsyncLocalStorage<InvocationContext>();
+
+const log: Log = {
+  info: (message: string, details?: LogDetails) => (invocations.getStore() ?? console).info(formatLog(message, details)),
+  warn: (message: string, details?: LogDetails) => (invocations.getStore() ?? console).warn(formatLog(message, details)),
+  error: (message: string, details?: LogDetails) => (invocations.getStore() ?? console).error(formatLog(message, details)),
+};
+
+let app: App | undefined;
+
+/** Runs one invocation against the one app of this process, which is made at first use: registering functions costs nothing. */
+export function inApp<T>(context: InvocationContext, work: (app: App) => Promise<T>): Promise<T> {
+  app ??= createApp(config, process.env, systemClock, log);
+  const current = app;
+  return invocations.run(context, () => work(current));
+}

@@ -1,0 +1,135 @@
+import { CaptureAccounts } from './catalog/accounts.ts';
+import { Catalog } from './catalog/catalog.ts';
+import type { Capture } from './catalog/entry.ts';
+import { CaptureStore } from './catalog/store.ts';
+import { parseAzureMonitorAlert } from './alert/azure-monitor.ts';
+import { parsePayload } from './alert/payload.ts';
+import { receiveAlert, type Receipt } from './alert/receive.ts';
+import { AlertStore } from './alert/store.ts';
+import type { Clock } from './clock.ts';
+import type { Config } from './config.ts';
+import { readHealth, type Health } from './health.ts';
+import { ManagedIdentity } from './identity.ts';
+import type { Log } from './log.ts';
+import { Problem } from './problem.ts';
+import { AzureProvider } from './provider/azure/azure.ts';
+import type { CaptureRequest, Limits, Provider, ProviderName } from './provider/provider.ts';
+import { startDue } from './rule/due.ts';
+import { RulesSource } from './rule/source.ts';
+import { Admission } from './run/admission.ts';
+import { Launcher } from './run/launcher.ts';
+import { Lifecycle } from './run/lifecycle.ts';
+import type { Run } from './run/run.ts';
+import { startRunbook } from './run/runbook.ts';
+import { listSessions, type MarkedSession } from './run/sessions.ts';
+import { RunStore } from './run/store.ts';
+import { BlobArchive } from './storage/archive.ts';
+import { connectBlobs, connectQueues, connectTable, once, type IdentityFor } from './storage/connect.ts';
+import { AzureQueue } from './storage/queue.ts';
+import { AzureTable } from './storage/table.ts';
+
+/** Name of the queue that the start function listens on. */
+export const runQueueName = 'tripcap-runs';
+
+/** What the triggers call. One instance per process. */
+export type App = {
+  alerts: AlertStore;
+  runs: RunStore;
+  captures: CaptureStore;
+  receiveAzureMonitor(payload: Uint8Array): Promise<Receipt>;
+  startRunbook(body: unknown, idempotencyKey: string | undefined): Promise<{ run: Run; created: boolean }>;
+  stopRun(id: string): Promise<Run>;
+  removeRun(id: string): Promise<Run>;
+  stepRun(id: string): Promise<void>;
+  poll(): Promise<void>;
+  startDue(): Promise<void>;
+  addFile(account: string, container: string, blob: string): Promise<Capture | undefined>;
+  sweep(): Promise<void>;
+  sessions(filter: { provider?: string | undefined; region?: string | undefined }): Promise<MarkedSession[]>;
+  fileLink(id: string): Promise<string>;
+  health(): Promise<Health>;
+};
+
+/** The composition root: puts the parts together, the only place that knows them all. Does no I/O by itself. */
+export function createApp(config: Config, environment: Readonly<Record<string, string | undefined>>, clock: Clock, log: Log): App {
+  const { times } = config;
+  const identities = new Map<string | undefined, ManagedIdentity>();
+  const identityFor: IdentityFor = (clientId) => {
+    const identity = identities.get(clientId) ?? new ManagedIdentity(environment, clientId, () => clock.now().getTime());
+    identities.set(clientId, identity);
+    return identity;
+  };
+  const state = () => {
+    if (!config.state) throw new Problem('storage-unavailable', 'AzureWebJobsStorage is not set, so nothing can be recorded', { retryAfterSeconds: 60 });
+    return config.state;
+  };
+  const table = (name: string): AzureTable => new AzureTable(async () => connectTable(state(), name, identityFor));
+  const blobs = once(async () => connectBlobs(state(), identityFor));
+  const queues = once(async () => connectQueues(state(), identityFor));
+
+  const providers = new Map<ProviderName, Provider>();
+  if (config.azure) {
+    providers.set(
+      'azure',
+      new AzureProvider({ ...config.azure, installation: config.installation, captureAccounts: config.captureAccounts, credential: identityFor(config.azure.clientId), now: () => clock.now() }),
+    );
+  }
+  // Every configured cloud's documented limits; what a cloud does not know it does not complain about.
+  const check = (capture: CaptureRequest, limits: Limits): string[] => [...providers.values()].flatMap((p) => p.check(capture, limits));
+  const rules = new RulesSource(config.rulesFile, check);
+
+  const stateTable = table('tripcapstate');
+  const runs = new RunStore(table('tripcapruns'));
+  const alerts = new AlertStore(table('tripcapalerts'));
+  const captures = new CaptureStore(table('tripcapcaptures'));
+  const accounts = new CaptureAccounts(config.captureAccounts, identityFor, clock);
+  const archive = new BlobArchive(blobs, 'tripcap-alerts');
+  const queue = new AzureQueue(queues, runQueueName);
+  const catalog = new Catalog({ accounts, captures, runs, state: stateTable, clock, log });
+  const lifecycle = new Lifecycle({ runs, providers, catalog, accounts: accounts.names, queue, clock, times, log });
+  const launcher = new Launcher({ runs, admission: new Admission(stateTable, runs), lifecycle, providers, clock, times });
+  const currentRules = () => rules.current();
+
+  return {
+    alerts,
+    runs,
+    captures,
+    async receiveAzureMonitor(payload) {
+      const alert = parseAzureMonitorAlert(parsePayload(payload));
+      return receiveAlert({ alerts, archive, runs, lifecycle, launcher, rules: currentRules, clock, log }, alert, payload);
+    },
+    startRunbook: (body, idempotencyKey) => startRunbook(launcher, check, body, idempotencyKey),
+    async stopRun(id) {
+      await runs.require(id);
+      return lifecycle.stop(id, 'operator');
+    },
+    async removeRun(id) {
+      await runs.require(id);
+      return lifecycle.remove(id);
+    },
+    async stepRun(id) {
+      await lifecycle.step(id);
+    },
+    async poll() {
+      const open = await lifecycle.stepAll();
+      await stateTable.put('heartbeat', 'poll', { at: clock.now().toISOString(), open });
+    },
+    startDue: () => startDue({ state: stateTable, launcher, rules: currentRules, clock, log }),
+    addFile: (account, container, blob) => lifecycle.addFile(account, container, blob),
+    async sweep() {
+      for (const account of accounts.names) {
+        const found = await catalog.sweep(account, config.captureContainer, async (blob) => {
+          await lifecycle.addFile(account, config.captureContainer, blob);
+        });
+        if (found > 0) log.warn(`sweep: ${found} files in ${account} had not been catalogued by their events`);
+      }
+    },
+    sessions: (filter) => listSessions(providers, runs, clock, filter),
+    async fileLink(id) {
+      const { account, container, blob } = await captures.require(id);
+      if (!(await accounts.find(account, container, blob))) throw new Problem('not-found', `The file of capture ${id} is no longer in storage`);
+      return accounts.link(account, container, blob);
+    },
+    health: () => readHealth({ config, rules: currentRules, state: stateTable, clock }),
+  };
+}

@@ -1,0 +1,92 @@
+import type { BlobServiceClient } from '@azure/storage-blob';
+import type { CaptureAccount } from '../config.ts';
+import type { Clock } from '../clock.ts';
+import { Problem } from '../problem.ts';
+import { connectBlobs, once, statusOf, storageCall, type IdentityFor } from '../storage/connect.ts';
+
+/** A blob as it was found: `etag` names the version that the other members describe. */
+export type FoundBlob = { etag: string; bytes: number; modifiedAt: Date };
+
+const linkSeconds = 300;
+
+/** The storage accounts that captures are written to, by name. Reads and links only: files are never changed here. */
+export class CaptureAccounts {
+  readonly #accounts: ReadonlyMap<string, { connection: CaptureAccount['connection']; client: () => Promise<BlobServiceClient> }>;
+  readonly #clock: Clock;
+
+  constructor(accounts: readonly CaptureAccount[], identityFor: IdentityFor, clock: Clock) {
+    this.#accounts = new Map(accounts.map((a) => [a.name, { connection: a.connection, client: once(() => connectBlobs(a.connection, identityFor)) }]));
+    this.#clock = clock;
+  }
+
+  get names(): string[] {
+    return [...this.#accounts.keys()];
+  }
+
+  async find(account: string, container: string, blob: string): Promise<FoundBlob | undefined> {
+    const client = await this.#blob(account, container, blob);
+    return storageCall('look at a capture', async () => {
+      try {
+        const found = await client.getProperties();
+        return { etag: found.etag ?? '', bytes: found.contentLength ?? 0, modifiedAt: found.lastModified ?? this.#clock.now() };
+      } catch (error) {
+        if (statusOf(error) === 404) return undefined;
+        throw error;
+      }
+    });
+  }
+
+  /** The bytes of exactly that version, in chunks; fails when the blob was rewritten meanwhile. */
+  async *read(account: string, container: string, blob: string, etag: string): AsyncGenerator<Uint8Array> {
+    const client = await this.#blob(account, container, blob);
+    const answer = await storageCall('read a capture', () => client.download(0, undefined, { conditions: { ifMatch: etag }, maxRetryRequests: 5 }));
+    if (!answer.readableStreamBody) return;
+    for await (const chunk of answer.readableStreamBody) yield chunk as Uint8Array;
+  }
+
+  /** One page of a container's blobs in name order; `next` continues it. Undefined when there is no such container. */
+  async list(account: string, container: string, next: string | undefined): Promise<{ blobs: { name: string; etag: string; modifiedAt: Date }[]; next: string | undefined } | undefined> {
+    const client = (await this.#client(account)).getContainerClient(container);
+    return storageCall('list captures', async () => {
+      try {
+        const pages = client.listBlobsFlat().byPage({ maxPageSize: 5000, ...(next === undefined ? {} : { continuationToken: next }) });
+        for await (const page of pages) {
+          const blobs = page.segment.blobItems.map((b) => ({ name: b.name, etag: b.properties.etag, modifiedAt: b.properties.lastModified }));
+          return { blobs, next: page.continuationToken || undefined };
+        }
+        return { blobs: [], next: undefined };
+      } catch (error) {
+        if (statusOf(error) === 404) return undefined;
+        throw error;
+      }
+    });
+  }
+
+  /** A link that lets its holder read that one blob for five minutes, signed by the app's identity (or by the key, in the sandbox). */
+  async link(account: string, container: string, blob: string): Promise<string> {
+    const sdk = await import('../storage/sdk.lazy.ts');
+    const service = await this.#client(account);
+    const client = service.getContainerClient(container).getBlobClient(blob);
+    const now = this.#clock.now();
+    // A little in the past, since clocks differ.
+    const startsOn = new Date(now.getTime() - 60_000);
+    const expiresOn = new Date(now.getTime() + linkSeconds * 1000);
+    const name = blob.split('/').at(-1)?.replaceAll(/[^\w.-]/g, '_') ?? 'capture.cap';
+    const values = { containerName: container, blobName: blob, permissions: sdk.BlobSASPermissions.parse('r'), startsOn, expiresOn, contentDisposition: `attachment; filename="${name}"` };
+    const known = this.#accounts.get(account);
+    if (known?.connection.kind === 'connectionString') return client.generateSasUrl({ ...values });
+    const key = await storageCall('sign a link', () => service.getUserDelegationKey(startsOn, expiresOn));
+    const query = sdk.generateBlobSASQueryParameters({ ...values, protocol: sdk.SASProtocol.Https }, key, account);
+    return `${client.url}?${query.toString()}`;
+  }
+
+  async #blob(account: string, container: string, blob: string) {
+    return (await this.#client(account)).getContainerClient(container).getBlobClient(blob);
+  }
+
+  async #client(account: string): Promise<BlobServiceClient> {
+    const known = this.#accounts.get(account);
+    if (!known) throw new Problem('not-found', `Storage account ${account} is not among TRIPCAP_CAPTURE_ACCOUNTS any more`);
+    return known.client();
+  }
+}

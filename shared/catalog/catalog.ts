@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { CaptureReader } from '../pcap/summary.ts';
+import type { RunStore } from '../run/store.ts';
+import type { Table } from '../storage/table.ts';
+import type { CaptureAccounts } from './accounts.ts';
+import { parseDefaultPath } from './blob-path.ts';
+import { toCapture, type Capture } from './entry.ts';
+import { captureId, type CaptureStore } from './store.ts';
+
+export type CatalogParts = { accounts: CaptureAccounts; captures: CaptureStore; runs: RunStore; state: Table; clock: Clock; log: Log };
+
+type SweepMark = { next?: string | undefined; startedAt: string; since: string; failed: boolean };
+
+/** Turns blobs into catalogue entries, and finds those that no event told of. */
+export class Catalog {
+  readonly #parts: CatalogParts;
+
+  constructor(parts: CatalogParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Catalogues one blob, reading it once as a stream, and says which entry came of it; undefined when there is no such blob.
+   * The same version again changes nothing but the run it belongs to, should that be known only now.
+   */
+  async add(account: string, container: string, blob: string): Promise<Capture | undefined> {
+    const { accounts, captures, runs, clock, log } = this.#parts;
+    const found = await accounts.find(account, container, blob);
+    if (!found) return undefined;
+    const id = captureId(account, container, blob);
+    const [known, runId] = await Promise.all([captures.get(id), runs.claimant(container, blob)]);
+    const run = runId === undefined ? undefined : await runs.get(runId);
+    const target = run?.target ?? parseDefaultPath(blob)?.target;
+    if (known?.etag === found.etag) {
+      if (known.runId === runId) return known;
+      const claimed: Capture = { ...known, runId, target };
+      await captures.save(claimed, found.modifiedAt);
+      return claimed;
+    }
+
+    const hash = createHash('sha256');
+    const reader = new CaptureReader();
+    let bytes = 0;
+    for await (const chunk of accounts.read(account, container, blob, found.etag)) {
+      hash.update(chunk);
+      reader.push(chunk);
+      bytes += chunk.byteLength;
+    }
+    const file = { id, account, container, blob, etag: found.etag, bytes, sha256: hash.digest('hex') };
+    const capture = toCapture(file, reader.end(), { runId, target }, clock.now());
+    await captures.save(capture, found.modifiedAt);
+    log.info(`catalogued ${blob}: ${capture.verdict.summary}`, { capture: id, run: runId });
+    return capture;
+  }
+
+  /**
+   * Looks through one page of a container for files that no event told of (or whose event failed for good), and hands each to
+   * `missed`. The next call goes on where this one ended; a finished round remembers when it began and the next one passes over
+   * what is older, so that its cost is one listing, not one look-up per file of all time.
+   */
+  async sweep(account: string, container: string, missed: (blob: string) => Promise<void>): Promise<number> {
+    const { accounts, captures, state, clock, log } = this.#parts;
+    const now = clock.now();
+    const row = await state.get<SweepMark>('sweep', `${account}-${container}`);
+    const last = row?.value;
+    // A round that left a file behind does not count as one: the next looks as far back as it did.
+    const mark: SweepMark = last?.next
+      ? last
+      : { startedAt: now.toISOString(), since: (last?.failed ? last.since : last?.startedAt) ?? new Date(0).toISOString(), failed: false };
+    let failed = mark.failed;
+    const page = await accounts.list(account, container, mark.next);
+    if (!page) return 0;
+    // Files that were written shortly before the last round began may have been missed by it.
+    const since = Date.parse(mark.since) - 15 * 60_000;
+    let found = 0;
+    for (const blob of page.blobs) {
+      if (blob.modifiedAt.getTime() < since) continue;
+      const known = await captures.get(captureId(account, container, blob.name));
+      if (known && unquoted(known.etag) === unquoted(blob.etag)) continue;
+      // The event may just be on its way.
+      if (now.getTime() - blob.modifiedAt.getTime() < 30_000) continue;
+      found++;
+      try {
+        await missed(blob.name);
+      } catch (error) {
+        failed = true;
+        log.error(`sweep: ${blob.name} could not be catalogued`, { error });
+      }
+    }
+    await state.put('sweep', `${account}-${container}`, { ...mark, failed, next: page.next } satisfies SweepMark);
+    return found;
+  }
+}
+
+/** Listings write ETags without the quotes that headers have. */
+function unquoted(etag: string): string {
+  return etag.replaceAll('"', '');
+}

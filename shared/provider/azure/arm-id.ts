@@ -1,0 +1,36 @@
+/** The parts of a virtual machine's ARM id, lower case. */
+export type MachineId = { subscription: string; resourceGroup: string; name: string; id: string };
+
+const machinePattern =
+  /^\/subscriptions\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/resourcegroups\/([-\w.()]{1,90})\/providers\/microsoft\.compute\/virtualmachines\/([-\w.]{1,64})$/;
+
+/** Reads `/subscriptions/…/virtualMachines/<name>` in any case; undefined for everything else, child resources included. */
+export function parseMachineId(id: string): MachineId | undefined {
+  const [canonical, subscription, resourceGroup, name] = machinePattern.exec(id.toLowerCase()) ?? [];
+  if (!canonical || !subscription || !resourceGroup || !name) return undefined;
+  return { id: canonical, subscription, resourceGroup, name };
+}
+
+export type CaptureId = { subscription: string; resourceGroup: string; watcher: string; name: string };
+
+/** Reads the ARM id of a packet capture; the case of its parts is kept. */
+export function parseCaptureId(id: string): CaptureId | undefined {
+  const match = /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.Network\/networkWatchers\/([^/]+)\/packetCaptures\/([^/]+)$/i.exec(id);
+  if (!match) return undefined;
+  const [, subscription = '', resourceGroup = '', watcher = '', name = ''] = match;
+  return { subscription, resourceGroup, watcher, name };
+}
+
+/** The two parts of a network watcher's ARM id that calls need. */
+export function parseWatcherId(id: string): { resourceGroup: string; watcher: string } | undefined {
+  const match = /\/resourceGroups\/([^/]+)\/providers\/Microsoft\.Network\/networkWatchers\/([^/]+)$/i.exec(id);
+  return match ? { resourceGroup: match[1] ?? '', watcher: match[2] ?? '' } : undefined;
+}
+
+/** Every session is named tripcap-<installation>-<run id>: at most 8 + 12 + 1 + 26 = 47 of the 64 characters that are safe. */
+export const sessionName = {
+  format: (installation: string, runId: string): string => `tripcap-${installation}-${runId}`,
+  /** The run id in a name of this installation; undefined for every other name. */
+  parse: (installation: string, name: string): string | undefined =>
+    new RegExp(`^tripcap-${installation}-([0-9a-z]{26})$`).exec(name)?.[1],
+};

@@ -1,0 +1,121 @@
+/**
+ * The cloud side of a run. One implementation per cloud, behind this interface; nothing outside an implementation's folder
+ * knows its cloud's API. Every call takes an AbortSignal and throws ProviderError, never the SDK's errors.
+ */
+
+export type ProviderName = 'azure' | 'alibaba';
+
+/** A filter in Network Watcher's own five names; all strings, a missing one matches anything. */
+export type CaptureFilter = {
+  protocol?: 'TCP' | 'UDP' | 'Any' | undefined;
+  localIPAddress?: string | undefined;
+  localPort?: string | undefined;
+  remoteIPAddress?: string | undefined;
+  remotePort?: string | undefined;
+};
+
+/** What is asked of a capture, as in rules and runbook calls. */
+export type CaptureRequest = {
+  filters?: CaptureFilter[] | undefined;
+  /** Bytes kept of each packet; 0 or absent = all. */
+  bytesToCapturePerPacket?: number | undefined;
+  azure?: { storageLocation?: { storageId?: string | undefined; storagePath?: string | undefined; filePath?: string | undefined } | undefined } | undefined;
+};
+
+export type Limits = { durationSeconds: number; sizeBytes: number };
+
+/** The cloud's own object behind a run, as far as it is known. */
+export type Session = {
+  /** The cloud's id of it. Azure: ARM id of the packet capture. */
+  id: string;
+  /** The cloud's word for its state, as it was last heard. */
+  status?: string | undefined;
+  /** Errors that the cloud reports, in its words. */
+  errors: string[];
+  /** Where the file will be: `https://account…/container/blob`; absent when the file stays on the machine or is not known yet. */
+  storagePath?: string | undefined;
+  /** Path of the file on the machine, when one was asked for. */
+  filePath?: string | undefined;
+};
+
+/** A start that was checked and only needs to be sent. */
+export type PreparedStart = { session: Session; request: unknown };
+
+export type Observation =
+  /** Asked for, not capturing yet. */
+  | { phase: 'pending'; session: Session }
+  | { phase: 'running'; session: Session; startedAt?: Date | undefined }
+  /** Over. `reason` is the cloud's word for why, `cause` what we take it to mean. */
+  | { phase: 'ended'; session: Session; startedAt?: Date | undefined; cause: EndCause; reason?: string | undefined }
+  /** The cloud tried to start it and could not. */
+  | { phase: 'refused'; session: Session; detail: string }
+  /** The cloud knows no such session. */
+  | { phase: 'gone' };
+
+export type EndCause = 'time-limit' | 'size-limit' | 'stopped' | 'error' | 'unknown';
+
+/** A session as the cloud lists it. */
+export type ListedSession = {
+  provider: ProviderName;
+  id: string;
+  name: string;
+  region: string;
+  target: string;
+  status: string;
+  /** Id of the run it belongs to by its name, when the name is one of this installation's. */
+  runId?: string | undefined;
+};
+
+export type TargetAnswer =
+  | { kind: 'target'; /** canonical form */ id: string }
+  | { kind: 'refused'; reason: 'unsupported-target' | 'subscription-not-configured'; detail: string };
+
+export interface Provider {
+  readonly name: ProviderName;
+  /** The canonical form of a target, or why it cannot be captured; undefined when the id is not of this cloud. No I/O. */
+  target(id: string): TargetAnswer | undefined;
+  /** What is wrong with a request by the documented limits of the service; empty when nothing is. No I/O. */
+  check(capture: CaptureRequest, limits: Limits): string[];
+  /** Looks the target up and checks everything that can be checked before the call. Changes nothing in the cloud. */
+  prepare(run: { runId: string; target: string; capture: CaptureRequest; limits: Limits }, signal: AbortSignal): Promise<PreparedStart>;
+  /** Sends the start. Starting a session that is there already (same run) is not an error: it gives that session. */
+  start(prepared: PreparedStart, signal: AbortSignal): Promise<Session>;
+  inspect(session: Session, signal: AbortSignal): Promise<Observation>;
+  /** Asks for the end. Stopping what has ended is fine. */
+  stop(session: Session, signal: AbortSignal): Promise<void>;
+  /** Removes the session, never files. True when it is gone, false when the removal is under way. */
+  remove(session: Session, signal: AbortSignal): Promise<boolean>;
+  list(signal: AbortSignal, region?: string): Promise<ListedSession[]>;
+}
+
+/** Closed list of what can go wrong with a cloud: whether trying again can help, and what the user can do. */
+export const providerErrors = {
+  'target-not-found': { retry: false, next: 'Check that the machine still exists and that the app may read it.' },
+  'agent-missing': { retry: false, next: 'Install the Network Watcher agent extension on the machine, then start the capture again.' },
+  'agent-failed': { retry: false, next: 'Repair or reinstall the Network Watcher agent extension of the machine.' },
+  'no-watcher': { retry: false, next: 'Enable Network Watcher in the machine\'s region.' },
+  'no-account': { retry: false, next: 'Add a storage account of the machine\'s region to TRIPCAP_CAPTURE_ACCOUNTS.' },
+  'invalid': { retry: false, next: 'Correct the request: the detail names what the cloud refused.' },
+  'forbidden': { retry: false, next: 'Give the app\'s managed identity the role of docs/permissions.md in this subscription.' },
+  'unauthenticated': { retry: false, next: 'Turn on the app\'s managed identity and check TRIPCAP_CLIENT_ID.' },
+  'conflict': { retry: true, next: 'Another operation held the resource; it is tried again.' },
+  'quota': { retry: false, next: 'Delete packet captures that are no longer needed, or raise the quota of the subscription.' },
+  'throttled': { retry: true, next: 'The cloud asks to slow down; it is tried again.' },
+  'unavailable': { retry: true, next: 'The cloud did not answer; it is tried again.' },
+} as const;
+
+export type ProviderErrorCode = keyof typeof providerErrors;
+
+export class ProviderError extends Error {
+  readonly code: ProviderErrorCode;
+
+  constructor(code: ProviderErrorCode, detail: string, cause?: unknown) {
+    super(detail, { cause });
+    this.name = 'ProviderError';
+    this.code = code;
+  }
+
+  get retry(): boolean {
+    return providerErrors[this.code].retry;
+  }
+}

@@ -1,0 +1,89 @@
+import * as v from 'valibot';
+
+/**
+ * The schema of rules.yaml and of the body of POST /runs. Unknown keys are refused, each by name.
+ * rules.schema.json is generated from it by `npm run schema`.
+ */
+
+const unknownKey = v.never('is not a known key');
+
+const strict = <E extends v.ObjectEntries>(entries: E) => v.objectWithRest(entries, unknownKey);
+
+const name = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be 1 to 63 lower-case letters, digits and dashes, and begin with a letter or digit'),
+);
+const pattern = v.pipe(v.string(), v.nonEmpty('must not be empty'), v.maxLength(256));
+const oneOrMore = <S extends v.GenericSchema>(schema: S) => v.union([schema, v.pipe(v.array(schema), v.minLength(1, 'must not be empty'))]);
+const address = v.pipe(v.string(), v.maxLength(1024));
+const targetId = v.pipe(v.string(), v.nonEmpty('must not be empty'), v.maxLength(1024));
+
+const Filter = strict({
+  protocol: v.optional(v.picklist(['TCP', 'UDP', 'Any'])),
+  localIPAddress: v.optional(address),
+  localPort: v.optional(address),
+  remoteIPAddress: v.optional(address),
+  remotePort: v.optional(address),
+});
+
+export const Capture = strict({
+  filters: v.optional(v.pipe(v.array(Filter), v.maxLength(100))),
+  bytesToCapturePerPacket: v.optional(v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0))),
+  azure: v.optional(
+    strict({
+      storageLocation: v.optional(
+        strict({ storageId: v.optional(v.string()), storagePath: v.optional(v.string()), filePath: v.optional(v.string()) }),
+      ),
+    }),
+  ),
+});
+
+const duration = v.pipe(v.string(), v.regex(/^\d{1,9}(s|m|h|d)$/, 'must be a whole number with s, m, h or d, such as 90s or 5m'));
+const size = v.pipe(v.string(), v.regex(/^\d{1,12}(B|KB|MB|GB|KiB|MiB|GiB)$/, 'must be a whole number with B, KB, MB, GB, KiB, MiB or GiB, such as 100MiB'));
+const positive = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
+
+const length = {
+  duration: v.optional(duration),
+  durationSeconds: v.optional(positive),
+  size: v.optional(size),
+  sizeBytes: v.optional(positive),
+};
+
+export const RunLimits = strict(length);
+
+const RuleLimits = strict({
+  ...length,
+  stopOnResolve: v.optional(v.boolean()),
+  cooldown: v.optional(duration),
+  concurrent: v.optional(v.pipe(positive, v.maxValue(100, 'must be at most 100'))),
+});
+
+const When = strict({
+  source: v.picklist(['azure-monitor']),
+  alert: v.optional(oneOrMore(pattern)),
+  severity: v.optional(oneOrMore(v.picklist(['Sev0', 'Sev1', 'Sev2', 'Sev3', 'Sev4']))),
+  resourceType: v.optional(oneOrMore(pattern)),
+});
+
+const Schedule = strict({ cron: v.string(), timezone: v.optional(v.string()) });
+
+const Rule = strict({
+  name,
+  when: v.optional(When),
+  schedule: v.optional(Schedule),
+  target: v.union([v.literal('alert'), v.pipe(v.array(targetId), v.minLength(1, 'must not be empty'), v.maxLength(1000))], 'must be "alert" or a list of ids'),
+  capture: v.optional(Capture),
+  limits: v.optional(RuleLimits),
+});
+
+export const RulesFile = strict({ version: v.literal(1, 'must be 1'), rules: v.array(Rule) });
+export type RulesFile = v.InferOutput<typeof RulesFile>;
+
+export const RunRequest = strict({
+  target: v.union([targetId, strict({ provider: v.picklist(['azure']), region: v.optional(v.string()), id: targetId })]),
+  capture: v.optional(Capture),
+  limits: v.optional(RunLimits),
+  reason: v.optional(v.pipe(v.string(), v.maxLength(1000))),
+  incident: v.optional(v.pipe(v.string(), v.maxLength(200))),
+});
+export type RunRequest = v.InferOutput<typeof RunRequest>;

@@ -1,0 +1,235 @@
+import type { Times } from '../config.ts';
+import { providerErrors, type EndCause, type Observation, type ProviderErrorCode, type Session } from '../provider/provider.ts';
+import { expectsFile, isFinal, type Run, type RunFile, type StopReason, type TimelineEvent } from './run.ts';
+import { judge } from './verdict.ts';
+
+/**
+ * The state machine of a run: pure, no I/O, the time is passed in.
+ *
+ *   accepted ──ask──▶ starting ──seen running──▶ running ──limit, stop──▶ stopping ──seen ended──▶ collecting ──file──▶ completed
+ *      │                 │  └──────── seen ended ────────┴── seen ended, gone ───────────────────────▲   └─time-out──────▲
+ *      └─refused, time-out─▶ failed ◀─refused, never there─┘
+ *
+ * | state      | meaning                                    | moved on by                                  | at the latest after            |
+ * | accepted   | recorded, the cloud was not asked          | the request itself, the queue, poll          | acceptedTimeoutMs → failed     |
+ * | starting   | asked (written before the call is made)    | poll: asks again when nothing is there       | startingTimeoutMs → stopping   |
+ * | running    | the cloud said so                          | poll, a stop, the deadline message           | limit + grace → stopping       |
+ * | stopping   | an end is wanted, not confirmed            | poll: asks until confirmed; alarm in between | stoppingAlarmMs → alarm only   |
+ * | collecting | over, the file is awaited                  | blob trigger, poll, sweep                    | fileTimeoutMs → completed      |
+ * | completed  | over, and the question of the file settled | a late file still joins and renews the verdict | |
+ * | failed     | never ran                                  | | |
+ *
+ * After completed and failed the session is removed from the cloud (`removal`).
+ */
+export type RunEvent =
+  /** Written before the cloud is called: from here on a session may exist. */
+  | { type: 'ask'; session: Session }
+  /** The cloud took the start. */
+  | { type: 'asked'; session: Session }
+  /** The cloud, or a check before the call, said no for good. */
+  | { type: 'refuse'; code: ProviderErrorCode; detail: string }
+  /** Asking failed in a way that passes. */
+  | { type: 'delay'; detail: string }
+  | { type: 'observe'; seen: Observation }
+  | { type: 'stop'; reason: StopReason; detail?: string }
+  | { type: 'stop-asked' }
+  | { type: 'file'; file: RunFile }
+  | { type: 'tick' }
+  | { type: 'removal-asked' }
+  | { type: 'removed' }
+  /** Somebody wants the session out of the cloud although it was removed already as far as we know. */
+  | { type: 'remove-again' };
+
+/** Thrown when an event cannot happen in a state: a bug, never a condition of the outside. */
+export class IllegalMove extends Error {
+  constructor(run: Run, event: RunEvent) {
+    super(`Run ${run.id} is ${run.state}: "${event.type}" cannot happen`);
+    this.name = 'IllegalMove';
+  }
+}
+
+/** The run after the event; the same object when the event changes nothing. */
+export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run {
+  const at = now.toISOString();
+  switch (event.type) {
+    case 'ask':
+      if (run.state !== 'accepted' && run.state !== 'starting') throw new IllegalMove(run, event);
+      return note({ ...run, state: 'starting', session: event.session, firstAskedAt: run.firstAskedAt ?? at, askedAt: at }, at, 'start-asked');
+    case 'asked':
+      return run.session && isFinal(run.state) ? run : { ...run, session: merge(run.session, event.session) };
+    case 'refuse':
+      if (isFinal(run.state)) return run;
+      if (run.state !== 'accepted' && run.state !== 'starting' && run.state !== 'stopping') throw new IllegalMove(run, event);
+      return fail(run, event.code, event.detail, at);
+    case 'delay':
+      return run.timeline.at(-1)?.event === 'start-delayed' ? run : note(run, at, 'start-delayed', event.detail);
+    case 'observe':
+      return observe(run, event.seen, now, times);
+    case 'stop':
+      return requestStop(run, event.reason, event.detail, at);
+    case 'stop-asked':
+      return run.state === 'stopping' ? note({ ...run, stopAskedAt: at }, at, 'stop-asked') : run;
+    case 'file':
+      return addFile(run, event.file, at);
+    case 'tick':
+      return tick(run, now, times);
+    case 'removal-asked':
+      return note({ ...run, removal: { askedAt: at, attempts: (run.removal?.attempts ?? 0) + 1, done: false } }, at, 'removal-asked');
+    case 'removed':
+      return run.removal?.done ? run : note({ ...run, removal: { askedAt: at, attempts: run.removal?.attempts ?? 0, done: true } }, at, 'removed');
+    case 'remove-again':
+      return run.removal === undefined ? run : { ...run, removal: { askedAt: at, attempts: 0, done: false } };
+  }
+}
+
+function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
+  const at = now.toISOString();
+  if (seen.phase === 'gone') return gone(run, now, times);
+  const known: Run = { ...run, session: merge(run.session, seen.session) };
+  const startedAt = run.startedAt ?? ('startedAt' in seen && seen.startedAt ? seen.startedAt.toISOString() : undefined);
+  switch (run.state) {
+    case 'starting':
+    case 'running':
+    case 'stopping':
+      break;
+    case 'accepted':
+    case 'collecting':
+    case 'completed':
+    case 'failed':
+      return run;
+  }
+  switch (seen.phase) {
+    case 'pending':
+      return known;
+    case 'refused':
+      return run.startedAt === undefined ? fail(known, 'invalid', seen.detail, at) : ended(known, run.startedAt, 'error', seen.detail, at);
+    case 'running':
+      if (run.state === 'starting') return note({ ...known, state: 'running', startedAt: startedAt ?? at }, at, 'running');
+      return { ...known, startedAt: startedAt ?? at };
+    case 'ended':
+      return ended(known, startedAt ?? run.askedAt ?? at, seen.cause, seen.reason, at);
+  }
+}
+
+/** The session is not in the cloud. */
+function gone(run: Run, now: Date, times: Times): Run {
+  const at = now.toISOString();
+  // A start that was asked for a moment ago may still be under way.
+  if (run.startedAt === undefined && elapsed(run.askedAt, now) < times.startRetryMs) return run;
+  switch (run.state) {
+    case 'running':
+      return collect({ ...run, stop: run.stop ?? { reason: 'lost', by: 'cloud', at, detail: 'The session is no longer in the cloud; somebody or something else removed it' } }, at, 'the session is gone');
+    case 'stopping':
+      if (run.startedAt !== undefined) return collect(run, at, 'the session is gone');
+      // Never seen at all: an operator's wish is fulfilled, a start that was never confirmed has failed.
+      return run.stop?.reason === 'lost' ? fail(run, 'unavailable', 'The cloud never confirmed the start, and holds no session of this run', at) : complete(run, at);
+    case 'accepted':
+    case 'starting':
+    case 'collecting':
+    case 'completed':
+    case 'failed':
+      return run;
+  }
+}
+
+const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
+  'time-limit': { reason: 'time-limit', say: 'The cloud ended it at the time limit' },
+  'size-limit': { reason: 'size-limit', say: 'The cloud ended it at the size limit' },
+  'stopped': { reason: 'cloud', say: 'Somebody else stopped it in the cloud' },
+  'error': { reason: 'cloud', say: 'The cloud ended it with an error' },
+  'unknown': { reason: 'cloud', say: 'The cloud ended it without a reason that is known' },
+};
+
+function ended(run: Run, startedAt: string, cause: EndCause, word: string | undefined, at: string): Run {
+  const { reason, say } = endReasons[cause];
+  const errors = run.session?.errors ?? [];
+  const detail = [say, word && `(${word})`, errors.length > 0 && `: ${errors.join(', ')}`].filter(Boolean).join(' ');
+  // Whoever asked for the end first gave its reason; the cloud's own error is worth more than our wish.
+  const stop = run.stop !== undefined && cause !== 'error' ? run.stop : { reason, by: 'cloud' as const, at, detail };
+  return collect({ ...run, startedAt, stop }, at, detail);
+}
+
+function collect(run: Run, at: string, detail: string): Run {
+  const next = note({ ...run, state: 'collecting', stoppedAt: at }, at, 'ended', detail);
+  return run.files.length > 0 || !expectsFile(run) ? complete(next, at) : next;
+}
+
+function requestStop(run: Run, reason: StopReason, detail: string | undefined, at: string): Run {
+  const stop = { reason, by: 'tripcap' as const, at, ...(detail === undefined ? {} : { detail }) };
+  switch (run.state) {
+    case 'accepted':
+      return complete(note({ ...run, stop, stoppedAt: at }, at, 'stop-requested', reason), at);
+    case 'starting':
+    case 'running':
+      return note({ ...run, state: 'stopping', stop }, at, 'stop-requested', reason);
+    case 'stopping':
+    case 'collecting':
+    case 'completed':
+    case 'failed':
+      return run;
+  }
+}
+
+function addFile(run: Run, file: RunFile, at: string): Run {
+  const old = run.files.find((f) => f.id === file.id);
+  if (old && old.packets === file.packets && old.bytes === file.bytes && old.verdict === file.verdict && run.state !== 'collecting') return run;
+  const files = old ? run.files.map((f) => (f.id === file.id ? file : f)) : [...run.files, file];
+  let next = note({ ...run, files }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`);
+  // Azure's word for the size limit is not known; a file as large as was allowed tells.
+  if (next.stop?.by === 'cloud' && next.stop.reason === 'cloud' && next.session?.errors.length === 0 && file.bytes >= run.limits.sizeBytes * 0.98) {
+    next = { ...next, stop: { ...next.stop, reason: 'size-limit', detail: `The file reached the size limit; ${next.stop.detail ?? ''}`.trim() } };
+  }
+  if (run.state === 'collecting') return complete(next, at);
+  return run.state === 'completed' ? { ...next, verdict: judge(next) } : next;
+}
+
+function tick(run: Run, now: Date, times: Times): Run {
+  const at = now.toISOString();
+  switch (run.state) {
+    case 'accepted':
+      if (elapsed(run.createdAt, now) < times.acceptedTimeoutMs) return run;
+      return fail(run, 'unavailable', run.timeline.findLast((e) => e.event === 'start-delayed')?.detail ?? 'The cloud could not be asked in time', at);
+    case 'starting':
+      return elapsed(run.firstAskedAt, now) < times.startingTimeoutMs ? run : requestStop(run, 'lost', 'The cloud did not confirm the start in time; it may exist, so it is stopped', at);
+    case 'running':
+      if (elapsed(run.startedAt, now) < run.limits.durationSeconds * 1000 + times.limitGraceMs) return run;
+      return requestStop(run, 'time-limit', 'Its time is up and the cloud had not ended it', at);
+    case 'stopping':
+      if (elapsed(run.stop?.at, now) < times.stoppingAlarmMs || run.timeline.some((e) => e.event === 'alarm')) return run;
+      return note(run, at, 'alarm', 'The stop is not confirmed; the session may still be capturing. Look at it in the cloud\'s portal');
+    case 'collecting':
+      return elapsed(run.stoppedAt, now) < times.fileTimeoutMs ? run : complete(run, at);
+    case 'completed':
+    case 'failed':
+      return run;
+  }
+}
+
+function complete(run: Run, at: string): Run {
+  const next: Run = { ...run, state: 'completed', completedAt: at };
+  const verdict = judge(next);
+  return note({ ...next, verdict }, at, 'completed', verdict.summary);
+}
+
+function fail(run: Run, code: ProviderErrorCode, detail: string, at: string): Run {
+  const verdict = { code: code === 'unavailable' ? 'not-started' : code, summary: `No capture: ${detail}`, next: providerErrors[code].next };
+  return note({ ...run, state: 'failed', completedAt: at, verdict }, at, 'failed', detail);
+}
+
+/** What is newly known wins; what an answer leaves out is kept. */
+function merge(old: Session | undefined, seen: Session): Session {
+  return { ...old, ...seen, storagePath: seen.storagePath ?? old?.storagePath, filePath: seen.filePath ?? old?.filePath };
+}
+
+function elapsed(since: string | undefined, now: Date): number {
+  return since === undefined ? 0 : now.getTime() - Date.parse(since);
+}
+
+const timelineLength = 60;
+
+/** The first ten entries stay, and the newest; a row must not grow without end. */
+function note(run: Run, at: string, event: TimelineEvent, detail?: string): Run {
+  const entry = { at, event, ...(detail === undefined ? {} : { detail: detail.slice(0, 500) }) };
+  const timeline = run.timeline.length < timelineLength ? run.timeline : [...run.timeline.slice(0, 10), ...run.timeline.slice(11)];
+  return { ...run, timeline: [...timeline, entry] };
+}

@@ -1,0 +1,132 @@
+import { deriveId } from '../id.ts';
+import { Problem } from '../problem.ts';
+import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
+import type { Columns, Table } from '../storage/table.ts';
+import { isFinal, isOpen, type Run, type RunState } from './run.ts';
+
+export type RunFilter = { state?: RunState | undefined; target?: string | undefined; alert?: string | undefined; incident?: string | undefined };
+
+/**
+ * Runs in a table:
+ *   (run id, 'run')          the run itself
+ *   ('open', run id)         a mark while something is still to be done about it: what poll walks over, however long the history
+ *   ('index', time + id)     the list, newest first, with what can be filtered by
+ *   ('path-…', 'run')        which run a file belongs to, by container and blob path
+ * The mark is written before the run and the index after it; both follow from the run, so whoever comes next can repair them.
+ */
+export class RunStore {
+  readonly #table: Table;
+
+  constructor(table: Table) {
+    this.#table = table;
+  }
+
+  /** Records a run unless its id is taken. `created` tells which; the run is the one that is stored either way. */
+  async create(run: Run): Promise<{ run: Run; created: boolean }> {
+    await this.#table.put('open', run.id, { at: run.createdAt });
+    const created = await this.#table.insert(run.id, 'run', run);
+    const stored = created ? run : await this.get(run.id);
+    if (!stored) throw new Error(`Run ${run.id} was there and is gone`);
+    await this.index(stored);
+    return { run: stored, created };
+  }
+
+  /** Writes the list entry of a run; safe to repeat. */
+  async index(run: Run): Promise<void> {
+    await this.#table.put('index', listKey(new Date(run.createdAt), run.id), { id: run.id }, columnsOf(run));
+  }
+
+  async get(id: string): Promise<Run | undefined> {
+    return (await this.#table.get<Run>(id, 'run'))?.value;
+  }
+
+  async require(id: string): Promise<Run> {
+    const run = /^[0-9a-z]{26}$/.test(id) ? await this.get(id) : undefined;
+    if (!run) throw new Problem('not-found', `There is no run ${id.slice(0, 64)}`);
+    return run;
+  }
+
+  /**
+   * Applies a pure change and writes it unless somebody else wrote in between; then the change is applied to what they wrote.
+   * Returns the stored run. `change` may throw, and is called again after a lost race.
+   */
+  async update(id: string, change: (run: Run) => Run): Promise<Run> {
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const row = await this.#table.get<Run>(id, 'run');
+      if (!row) throw new Problem('not-found', `There is no run ${id}`);
+      const next = change(row.value);
+      const reopened = isOpen(next) && !isOpen(row.value);
+      if (next === row.value || JSON.stringify(next) === JSON.stringify(row.value)) return row.value;
+      if (reopened) await this.#table.put('open', id, { at: next.createdAt });
+      if (await this.#table.replace(id, 'run', row.etag, next)) {
+        if (!isOpen(next)) await this.#table.remove('open', id);
+        return next;
+      }
+    }
+    throw new Problem('storage-unavailable', `Run ${id} is written by too many at once`, { retryAfterSeconds: 5 });
+  }
+
+  /** All runs that something is still to be done about: their ids, and when they were made. */
+  async open(): Promise<{ id: string; at: Date }[]> {
+    const rows = await this.#table.scan<{ at: string }>('open', { limit: 100_000 });
+    return rows.map((row) => ({ id: row.row, at: new Date(row.value.at) }));
+  }
+
+  /** Takes the mark off a run that needs nothing more, or that was never written. */
+  async close(id: string): Promise<void> {
+    await this.#table.remove('open', id);
+  }
+
+  async list(query: ListQuery, filter: RunFilter): Promise<Page<Run>> {
+    const where: Columns = {
+      ...(filter.target === undefined ? {} : { target: filter.target }),
+      ...(filter.alert === undefined ? {} : { alert: filter.alert }),
+      ...(filter.incident === undefined ? {} : { incident: filter.incident }),
+    };
+    if (filter.state !== undefined && !isFinal(filter.state)) return this.#listOpen(query, filter.state, where);
+    return listPage<{ id: string }, Run>(this.#table, 'index', query, where, async ({ value }) => {
+      const run = await this.get(value.id);
+      return run && (filter.state === undefined || run.state === filter.state) ? run : undefined;
+    });
+  }
+
+  /** Open runs are found by their marks: looking for them in the list would read all of history. */
+  async #listOpen(query: ListQuery, state: RunState, where: Columns): Promise<Page<Run>> {
+    const runs: Run[] = [];
+    const ids = (await this.open()).map((mark) => mark.id);
+    for (let i = 0; i < ids.length; i += 50) {
+      for (const run of await Promise.all(ids.slice(i, i + 50).map((id) => this.get(id)))) {
+        if (run?.state === state && Object.entries(where).every(([name, value]) => columnsOf(run)[name] === value)) runs.push(run);
+      }
+    }
+    const keyOf = (run: Run): string => listKey(new Date(run.createdAt), run.id);
+    const after = query.next === undefined ? '' : Buffer.from(query.next, 'base64url').toString('utf8');
+    const inRange = runs
+      .filter((run) => {
+        const at = new Date(run.createdAt);
+        return keyOf(run) > after && (query.since === undefined || at >= query.since) && (query.until === undefined || at <= query.until);
+      })
+      .toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+    const items = inRange.slice(0, query.limit);
+    const last = items.at(-1);
+    return inRange.length > items.length && last ? { items, next: Buffer.from(keyOf(last)).toString('base64url') } : { items };
+  }
+
+  /** Ties a file to a run before it comes. The path is compared without regard to case, whatever host its URL has. */
+  async claim(container: string, blob: string, runId: string): Promise<void> {
+    await this.#table.put(pathKey(container, blob), 'run', { runId });
+  }
+
+  async claimant(container: string, blob: string): Promise<string | undefined> {
+    return (await this.#table.get<{ runId: string }>(pathKey(container, blob), 'run'))?.value.runId;
+  }
+}
+
+function columnsOf(run: Run): Columns {
+  const { alertId, incident } = run.trigger;
+  return { target: run.target, ...(alertId === undefined ? {} : { alert: alertId }), ...(incident === undefined ? {} : { incident }) };
+}
+
+function pathKey(container: string, blob: string): string {
+  return `path-${deriveId(container.toLowerCase(), blob.replace(/^\/+/, '').toLowerCase())}`;
+}

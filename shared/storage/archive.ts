@@ -1,0 +1,25 @@
+import type { BlobServiceClient, ContainerClient } from '@azure/storage-blob';
+import { once, storageCall } from './connect.ts';
+
+/** Keeps what is too long or too raw for a table row. */
+export interface Archive {
+  put(name: string, text: string): Promise<void>;
+}
+
+export class BlobArchive implements Archive {
+  readonly #container: () => Promise<ContainerClient>;
+
+  constructor(connect: () => Promise<BlobServiceClient>, name: string) {
+    this.#container = once(async () => {
+      const container = (await connect()).getContainerClient(name);
+      await storageCall(`create container ${name}`, () => container.createIfNotExists());
+      return container;
+    });
+  }
+
+  async put(name: string, text: string): Promise<void> {
+    const container = await this.#container();
+    const blob = container.getBlockBlobClient(name);
+    await storageCall('archive a payload', () => blob.upload(text, Buffer.byteLength(text), { blobHTTPHeaders: { blobContentType: 'application/json' } }));
+  }
+}

@@ -1,0 +1,65 @@
+import type { BlobServiceClient } from '@azure/storage-blob';
+import type { QueueServiceClient } from '@azure/storage-queue';
+import type { TableClient } from '@azure/data-tables';
+import type { StorageConnection } from '../config.ts';
+import type { TokenSource } from '../identity.ts';
+import { Problem } from '../problem.ts';
+
+/** Makes the credential of the app's managed identity (or of the user-assigned one named). */
+export type IdentityFor = (clientId: string | undefined) => TokenSource;
+
+// Short: a webhook has to answer within seconds, and every caller of storage (sender, queue, timer) tries again by itself.
+const retry = { maxRetries: 2, retryDelayInMs: 150, maxRetryDelayInMs: 600 };
+const pipelineRetry = { maxTries: 3, retryDelayInMs: 150, maxRetryDelayInMs: 600, tryTimeoutInMs: 60_000 };
+
+export async function connectTable(connection: StorageConnection, name: string, identityFor: IdentityFor): Promise<TableClient> {
+  const { TableClient } = await import('./sdk.lazy.ts');
+  const client =
+    connection.kind === 'connectionString'
+      ? TableClient.fromConnectionString(connection.value, name, { allowInsecureConnection: true, retryOptions: retry })
+      : new TableClient(connection.tableUrl, name, identityFor(connection.clientId), { retryOptions: retry });
+  await storageCall(`create table ${name}`, () => client.createTable());
+  return client;
+}
+
+export async function connectQueues(connection: StorageConnection, identityFor: IdentityFor): Promise<QueueServiceClient> {
+  const { QueueServiceClient } = await import('./sdk.lazy.ts');
+  return connection.kind === 'connectionString'
+    ? QueueServiceClient.fromConnectionString(connection.value, { retryOptions: pipelineRetry })
+    : new QueueServiceClient(connection.queueUrl, identityFor(connection.clientId), { retryOptions: pipelineRetry });
+}
+
+export async function connectBlobs(connection: StorageConnection, identityFor: IdentityFor): Promise<BlobServiceClient> {
+  const { BlobServiceClient } = await import('./sdk.lazy.ts');
+  return connection.kind === 'connectionString'
+    ? BlobServiceClient.fromConnectionString(connection.value, { retryOptions: pipelineRetry })
+    : new BlobServiceClient(connection.blobUrl, identityFor(connection.clientId), { retryOptions: pipelineRetry });
+}
+
+/** Runs a call on storage; whatever keeps us from storage becomes the one problem that callers answer with 503. */
+export async function storageCall<T>(what: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    const status = statusOf(error);
+    if (status !== undefined && status < 500 && status !== 401 && status !== 403 && status !== 429) throw error;
+    const why = status === 401 || status === 403 ? 'refused: the app\'s identity needs the data roles of the storage account' : status === undefined ? 'out of reach' : `failing (${status})`;
+    throw new Problem('storage-unavailable', `Storage is ${why}; tried to ${what}`, { retryAfterSeconds: 15, cause: error });
+  }
+}
+
+/** HTTP status of a storage error; undefined when no answer came. */
+export function statusOf(error: unknown): number | undefined {
+  const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
+  return typeof status === 'number' ? status : undefined;
+}
+
+/** Keeps the result of the first success; a failure is forgotten, so that the next call tries again. */
+export function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () =>
+    (made ??= make().catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    }));
+}
