@@ -12,4 +12,6 @@ endpoint('alerts', ['GET'], 'alerts', 'Read', async (request, app) => {
   return json(200, { ...page, items: page.items.map(toAlertView) });
 });
 
-endpoint('alert', ['GET'], 'alerts/{id}', 'Read', async (request, app) => json(200, toAlertView(await app.alerts.require(request.params['id'] ?? ''))));
+endpoint('alert', ['GET'], 'alerts/{id}', 'Read', async (request, app) =>
+  json(200, toAlertView(await app.alerts.require(request.params['id'] ?? ''))),
+);

@@ -14,9 +14,12 @@ export const config = { ...settings, rulesFile: resolve(import.meta.dirname, '..
 const invocations = new AsyncLocalStorage<InvocationContext>();
 
 const log: Log = {
-  info: (message: string, details?: LogDetails) => (invocations.getStore() ?? console).info(formatLog(message, details)),
-  warn: (message: string, details?: LogDetails) => (invocations.getStore() ?? console).warn(formatLog(message, details)),
-  error: (message: string, details?: LogDetails) => (invocations.getStore() ?? console).error(formatLog(message, details)),
+  info: (message: string, details?: LogDetails) =>
+    (invocations.getStore() ?? console).info(formatLog(message, details)),
+  warn: (message: string, details?: LogDetails) =>
+    (invocations.getStore() ?? console).warn(formatLog(message, details)),
+  error: (message: string, details?: LogDetails) =>
+    (invocations.getStore() ?? console).error(formatLog(message, details)),
 };
 
 let app: App | undefined;

@@ -10,7 +10,9 @@ endpoint('captures', ['GET'], 'captures', 'Read', async (request, app) => {
   return json(200, page);
 });
 
-endpoint('capture', ['GET'], 'captures/{id}', 'Read', async (request, app) => json(200, await app.captures.require(request.params['id'] ?? '')));
+endpoint('capture', ['GET'], 'captures/{id}', 'Read', async (request, app) =>
+  json(200, await app.captures.require(request.params['id'] ?? '')),
+);
 
 endpoint('capture-file', ['GET'], 'captures/{id}/file', 'Evidence', async (request, app) => ({
   status: 302,

@@ -1,4 +1,10 @@
-import { app as host, type HttpMethod, type HttpRequest, type HttpResponseInit, type InvocationContext } from '@azure/functions';
+import {
+  app as host,
+  type HttpMethod,
+  type HttpRequest,
+  type HttpResponseInit,
+  type InvocationContext,
+} from '@azure/functions';
 import type { App } from '../shared/app.ts';
 import { Problem } from '../shared/problem.ts';
 import { ProviderError } from '../shared/provider/provider.ts';
@@ -14,7 +20,13 @@ export type Access = Role | 'anyone';
  * Registers one HTTP function. Callers need a function key, or an app role where Easy Auth is on. Whatever a handler throws
  * becomes problem+json; nothing of an unexpected error leaves the app.
  */
-export function endpoint(name: string, methods: HttpMethod[], route: string, access: Access | ((request: HttpRequest) => Access), handler: Handler): void {
+export function endpoint(
+  name: string,
+  methods: HttpMethod[],
+  route: string,
+  access: Access | ((request: HttpRequest) => Access),
+  handler: Handler,
+): void {
   const open = access === 'anyone';
   host.http(name, {
     methods,
@@ -24,7 +36,12 @@ export function endpoint(name: string, methods: HttpMethod[], route: string, acc
   });
 }
 
-async function answer(request: HttpRequest, context: InvocationContext, access: Access | ((request: HttpRequest) => Access), handler: Handler): Promise<HttpResponseInit> {
+async function answer(
+  request: HttpRequest,
+  context: InvocationContext,
+  access: Access | ((request: HttpRequest) => Access),
+  handler: Handler,
+): Promise<HttpResponseInit> {
   try {
     const needed = typeof access === 'function' ? access(request) : access;
     if (config.easyAuth && needed !== 'anyone') requireRole(request, needed);
@@ -37,7 +54,11 @@ async function answer(request: HttpRequest, context: InvocationContext, access: 
 function toAnswer(error: unknown, context: InvocationContext): HttpResponseInit {
   let problem: Problem;
   if (error instanceof Problem) problem = error;
-  else if (error instanceof ProviderError) problem = new Problem('cloud-unavailable', error.message, { retryAfterSeconds: 30, members: { reason: error.code } });
+  else if (error instanceof ProviderError)
+    problem = new Problem('cloud-unavailable', error.message, {
+      retryAfterSeconds: 30,
+      members: { reason: error.code },
+    });
   else {
     context.error('unexpected error', error);
     problem = new Problem('internal', `Something went wrong; the log of invocation ${context.invocationId} says what`);
@@ -55,7 +76,8 @@ function toAnswer(error: unknown, context: InvocationContext): HttpResponseInit 
 /** The body as bytes, not read at all when it says that it is too large. */
 export async function readBody(request: HttpRequest, maxBytes: number): Promise<Uint8Array> {
   const length = Number(request.headers.get('content-length') ?? 0);
-  if (length > maxBytes) throw new Problem('payload-too-large', `The body has ${length} bytes; at most ${maxBytes} are read`);
+  if (length > maxBytes)
+    throw new Problem('payload-too-large', `The body has ${length} bytes; at most ${maxBytes} are read`);
   return new Uint8Array(await request.arrayBuffer());
 }
 

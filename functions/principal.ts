@@ -20,16 +20,26 @@ type Principal = { role_typ?: string; claims?: { typ?: string; val?: string }[] 
  */
 export function requireRole(request: HttpRequest, role: Role): void {
   const header = request.headers.get('x-ms-client-principal');
-  if (!header) throw new Problem('unauthenticated', 'Sign in with Microsoft Entra ID: this app takes Entra tokens, not keys');
+  if (!header)
+    throw new Problem('unauthenticated', 'Sign in with Microsoft Entra ID: this app takes Entra tokens, not keys');
   let principal: Principal;
   try {
     principal = JSON.parse(Buffer.from(header, 'base64').toString('utf8')) as Principal;
   } catch {
     throw new Problem('unauthenticated', 'The principal of the request cannot be read');
   }
-  const types = new Set(['roles', 'http://schemas.microsoft.com/ws/2008/06/identity/claims/role', ...(principal.role_typ ? [principal.role_typ] : [])]);
-  const roles = (Array.isArray(principal.claims) ? principal.claims : []).filter((c) => types.has(c.typ ?? '')).map((c) => c.val ?? '');
+  const types = new Set([
+    'roles',
+    'http://schemas.microsoft.com/ws/2008/06/identity/claims/role',
+    ...(principal.role_typ ? [principal.role_typ] : []),
+  ]);
+  const roles = (Array.isArray(principal.claims) ? principal.claims : [])
+    .filter((c) => types.has(c.typ ?? ''))
+    .map((c) => c.val ?? '');
   if (!roles.some((r) => granting[role].includes(r))) {
-    throw new Problem('forbidden', `This needs the app role ${granting[role].join(' or ')}; assign it to the caller in Microsoft Entra ID`);
+    throw new Problem(
+      'forbidden',
+      `This needs the app role ${granting[role].join(' or ')}; assign it to the caller in Microsoft Entra ID`,
+    );
   }
 }

@@ -9,8 +9,8 @@ const lazyParts = new Set<string>();
 /** `import('./x.lazy.ts')` becomes a require of dist/x.cjs, which is bundled as an entry of its own. */
 const lazy: Plugin = {
   name: 'lazy',
-  setup({ onResolve }) {
-    onResolve({ filter: /\.lazy\.ts$/ }, ({ path, kind, resolveDir }) => {
+  setup(part) {
+    part.onResolve({ filter: /\.lazy\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const file = resolve(resolveDir, path);
       lazyParts.add(file);
@@ -43,4 +43,8 @@ const common: BuildOptions = {
 
 rmSync(resolve(root, 'dist'), { recursive: true, force: true });
 await build({ ...common, entryPoints: [resolve(root, 'functions/main.ts')], outfile: resolve(root, 'dist/main.cjs') });
-await Promise.all([...lazyParts].map((file) => build({ ...common, entryPoints: [file], outfile: resolve(root, `dist/${nameOf(file)}.cjs`) })));
+await Promise.all(
+  [...lazyParts].map((file) =>
+    build({ ...common, entryPoints: [file], outfile: resolve(root, `dist/${nameOf(file)}.cjs`) }),
+  ),
+);

@@ -51,31 +51,47 @@ export type App = {
 };
 
 /** The composition root: puts the parts together, the only place that knows them all. Does no I/O by itself. */
-export function createApp(config: Config, environment: Readonly<Record<string, string | undefined>>, clock: Clock, log: Log): App {
+export function createApp(
+  config: Config,
+  environment: Readonly<Record<string, string | undefined>>,
+  clock: Clock,
+  log: Log,
+): App {
   const { times } = config;
   const identities = new Map<string | undefined, ManagedIdentity>();
   const identityFor: IdentityFor = (clientId) => {
-    const identity = identities.get(clientId) ?? new ManagedIdentity(environment, clientId, () => clock.now().getTime());
+    const identity =
+      identities.get(clientId) ?? new ManagedIdentity(environment, clientId, () => clock.now().getTime());
     identities.set(clientId, identity);
     return identity;
   };
   const state = () => {
-    if (!config.state) throw new Problem('storage-unavailable', 'AzureWebJobsStorage is not set, so nothing can be recorded', { retryAfterSeconds: 60 });
+    if (!config.state)
+      throw new Problem('storage-unavailable', 'AzureWebJobsStorage is not set, so nothing can be recorded', {
+        retryAfterSeconds: 60,
+      });
     return config.state;
   };
   const table = (name: string): AzureTable => new AzureTable(async () => connectTable(state(), name, identityFor));
-  const blobs = once(async () => connectBlobs(state(), identityFor));
+  const blobs = once(async () => connectBlobs(state(), identityFor, 'state'));
   const queues = once(async () => connectQueues(state(), identityFor));
 
   const providers = new Map<ProviderName, Provider>();
   if (config.azure) {
     providers.set(
       'azure',
-      new AzureProvider({ ...config.azure, installation: config.installation, captureAccounts: config.captureAccounts, credential: identityFor(config.azure.clientId), now: () => clock.now() }),
+      new AzureProvider({
+        ...config.azure,
+        installation: config.installation,
+        captureAccounts: config.captureAccounts,
+        credential: identityFor(config.azure.clientId),
+        now: () => clock.now(),
+      }),
     );
   }
   // Every configured cloud's documented limits; what a cloud does not know it does not complain about.
-  const check = (capture: CaptureRequest, limits: Limits): string[] => [...providers.values()].flatMap((p) => p.check(capture, limits));
+  const check = (capture: CaptureRequest, limits: Limits): string[] =>
+    [...providers.values()].flatMap((p) => p.check(capture, limits));
   const rules = new RulesSource(config.rulesFile, check);
 
   const stateTable = table('tripcapstate');
@@ -87,7 +103,14 @@ export function createApp(config: Config, environment: Readonly<Record<string, s
   const queue = new AzureQueue(queues, runQueueName);
   const catalog = new Catalog({ accounts, captures, runs, state: stateTable, clock, log });
   const lifecycle = new Lifecycle({ runs, providers, catalog, accounts: accounts.names, queue, clock, times, log });
-  const launcher = new Launcher({ runs, admission: new Admission(stateTable, runs), lifecycle, providers, clock, times });
+  const launcher = new Launcher({
+    runs,
+    admission: new Admission(stateTable, runs),
+    lifecycle,
+    providers,
+    clock,
+    times,
+  });
   const currentRules = () => rules.current();
 
   return {
@@ -96,7 +119,11 @@ export function createApp(config: Config, environment: Readonly<Record<string, s
     captures,
     async receiveAzureMonitor(payload) {
       const alert = parseAzureMonitorAlert(parsePayload(payload));
-      return receiveAlert({ alerts, archive, runs, lifecycle, launcher, rules: currentRules, clock, log }, alert, payload);
+      return receiveAlert(
+        { alerts, archive, runs, lifecycle, launcher, rules: currentRules, clock, log },
+        alert,
+        payload,
+      );
     },
     startRunbook: (body, idempotencyKey) => startRunbook(launcher, check, body, idempotencyKey),
     async stopRun(id) {
@@ -127,7 +154,8 @@ export function createApp(config: Config, environment: Readonly<Record<string, s
     sessions: (filter) => listSessions(providers, runs, clock, filter),
     async fileLink(id) {
       const { account, container, blob } = await captures.require(id);
-      if (!(await accounts.find(account, container, blob))) throw new Problem('not-found', `The file of capture ${id} is no longer in storage`);
+      if (!(await accounts.find(account, container, blob)))
+        throw new Problem('not-found', `The file of capture ${id} is no longer in storage`);
       return accounts.link(account, container, blob);
     },
     health: () => readHealth({ config, rules: currentRules, state: stateTable, clock }),

@@ -1,3 +1,5 @@
+import { isIPv4 } from 'node:net';
+
 /**
  * The app's settings, read once from the environment that is passed in. Nothing else reads the environment.
  * Never throws: an entry file that throws would take every function of the app down, so faults are collected in `problems`
@@ -15,7 +17,7 @@ export type CaptureAccount = {
   id: string;
   /** Name of the account: the last part of the id. */
   name: string;
-  /** Regions served, lower case. */
+  /** Regions served, lower case; `*` serves all (Azure wants account and machine in one region; the sandbox does not mind). */
   regions: readonly string[];
   /** Name of the app setting that tells how to reach it. */
   connectionName: string;
@@ -30,7 +32,13 @@ export type Config = {
   /** Container that Azure writes captures to when only an account is given. */
   captureContainer: string;
   azure:
-    | { subscriptions: readonly string[]; endpoint: string; audience: string; apiVersion: string; clientId: string | undefined }
+    | {
+        subscriptions: readonly string[];
+        endpoint: string;
+        audience: string;
+        apiVersion: string;
+        clientId: string | undefined;
+      }
     | undefined;
   rulesFile: string;
   /** Easy Auth stands before the app, so that its x-ms-client-principal header can be believed. */
@@ -62,35 +70,73 @@ export type Times = {
 
 /** Every setting with its default and meaning; undefined = no default. `…` stands for a connection's name. */
 export const settings = {
-  AzureWebJobsStorage: { default: undefined, about: 'Storage account of the app\'s state (tables, queues, raw alerts).' },
-  TRIPCAP_INSTALLATION: { default: 'main', about: 'Name of this installation in the names of its sessions; 1 to 12 lower-case letters and digits.' },
-  TRIPCAP_SUBSCRIPTIONS: { default: '', about: 'Subscription ids whose machines may be captured, separated by commas.' },
-  TRIPCAP_CAPTURE_ACCOUNTS: { default: '[]', about: 'JSON array of {"id","regions","connection"}: the storage accounts that captures are written to.' },
+  AzureWebJobsStorage: {
+    default: undefined,
+    about: "Storage account of the app's state (tables, queues, raw alerts).",
+  },
+  TRIPCAP_INSTALLATION: {
+    default: 'main',
+    about: 'Name of this installation in the names of its sessions; 1 to 12 lower-case letters and digits.',
+  },
+  TRIPCAP_SUBSCRIPTIONS: {
+    default: '',
+    about: 'Subscription ids whose machines may be captured, separated by commas.',
+  },
+  TRIPCAP_CAPTURE_ACCOUNTS: {
+    default: '[]',
+    about: 'JSON array of {"id","regions","connection"}: the storage accounts that captures are written to.',
+  },
   TRIPCAP_CAPTURE_CONTAINER: { default: 'network-watcher-logs', about: 'Container in which Azure files captures.' },
-  TRIPCAP_ARM_ENDPOINT: { default: 'https://management.azure.com', about: 'Azure Resource Manager; another one for a sovereign cloud. Plain http only on loopback.' },
-  TRIPCAP_ARM_AUDIENCE: { default: '', about: 'Resource that tokens are asked for, where it differs from the endpoint.' },
+  TRIPCAP_ARM_ENDPOINT: {
+    default: 'https://management.azure.com',
+    about: 'Azure Resource Manager; another one for a sovereign cloud. Plain http only on loopback.',
+  },
+  TRIPCAP_ARM_AUDIENCE: {
+    default: '',
+    about: 'Resource that tokens are asked for, where it differs from the endpoint.',
+  },
   TRIPCAP_ARM_API_VERSION: { default: '2025-07-01', about: 'api-version of the packet capture calls.' },
-  TRIPCAP_CLIENT_ID: { default: '', about: 'Client id of a user-assigned managed identity; empty for the system-assigned one.' },
-  TRIPCAP_RULES_FILE: { default: 'rules.yaml', about: 'Rules file, relative to the app\'s folder.' },
-  TRIPCAP_EASY_AUTH: { default: 'false', about: 'true when App Service authentication stands before the app: callers need an Entra role in place of a function key.' },
+  TRIPCAP_CLIENT_ID: {
+    default: '',
+    about: 'Client id of a user-assigned managed identity; empty for the system-assigned one.',
+  },
+  TRIPCAP_RULES_FILE: { default: 'rules.yaml', about: "Rules file, relative to the app's folder." },
+  TRIPCAP_EASY_AUTH: {
+    default: 'false',
+    about:
+      'true when App Service authentication stands before the app: callers need an Entra role in place of a function key.',
+  },
   TRIPCAP_POLL_SCHEDULE: { default: '*/20 * * * * *', about: 'How often open runs are polled (NCRONTAB).' },
-  TRIPCAP_SCHEDULE_SCHEDULE: { default: '*/15 * * * * *', about: 'How often scheduled rules are looked at (NCRONTAB).' },
-  TRIPCAP_SWEEP_SCHEDULE: { default: '0 */5 * * * *', about: 'How often containers are searched for files whose event was missed (NCRONTAB).' },
-  TRIPCAP_START_DEADLINE_SECONDS: { default: '3', about: 'How long a request waits for the cloud before the queue takes over.' },
+  TRIPCAP_SCHEDULE_SCHEDULE: {
+    default: '*/15 * * * * *',
+    about: 'How often scheduled rules are looked at (NCRONTAB).',
+  },
+  TRIPCAP_SWEEP_SCHEDULE: {
+    default: '0 */5 * * * *',
+    about: 'How often containers are searched for files whose event was missed (NCRONTAB).',
+  },
+  TRIPCAP_START_DEADLINE_SECONDS: {
+    default: '3',
+    about: 'How long a request waits for the cloud before the queue takes over.',
+  },
   TRIPCAP_ACCEPTED_TIMEOUT_SECONDS: { default: '120', about: 'accepted fails after this.' },
   TRIPCAP_STARTING_TIMEOUT_SECONDS: { default: '300', about: 'starting is stopped after this.' },
   TRIPCAP_START_RETRY_SECONDS: { default: '30', about: 'A session that is not there is asked for again after this.' },
   TRIPCAP_STOP_RETRY_SECONDS: { default: '30', about: 'A stop or delete without effect is asked again after this.' },
   TRIPCAP_STOPPING_ALARM_SECONDS: { default: '600', about: 'A stop that is not confirmed raises an alarm after this.' },
   TRIPCAP_FILE_TIMEOUT_SECONDS: { default: '900', about: 'A file that has not come after this is given up on.' },
-  TRIPCAP_LIMIT_GRACE_SECONDS: { default: '20', about: 'A session that overruns its time limit by this is stopped by us.' },
+  TRIPCAP_LIMIT_GRACE_SECONDS: {
+    default: '20',
+    about: 'A session that overruns its time limit by this is stopped by us.',
+  },
 } as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 export function readConfig(env: Environment): Config {
   const problems: string[] = [];
-  const text = (name: Exclude<keyof typeof settings, 'AzureWebJobsStorage'>): string => env[name]?.trim() || settings[name].default;
+  const text = (name: Exclude<keyof typeof settings, 'AzureWebJobsStorage'>): string =>
+    env[name]?.trim() || settings[name].default;
   const seconds = (name: Exclude<keyof typeof settings, 'AzureWebJobsStorage'>): number => {
     const value = Number(text(name));
     if (Number.isFinite(value) && value >= 0 && value <= 86_400) return value * 1000;
@@ -109,10 +155,21 @@ export function readConfig(env: Environment): Config {
     state: readConnection(env, 'AzureWebJobsStorage', problems),
     captureAccounts: readCaptureAccounts(text('TRIPCAP_CAPTURE_ACCOUNTS'), env, problems),
     captureContainer: text('TRIPCAP_CAPTURE_CONTAINER'),
-    azure: readAzure(text('TRIPCAP_SUBSCRIPTIONS'), text('TRIPCAP_ARM_ENDPOINT'), text('TRIPCAP_ARM_AUDIENCE'), text('TRIPCAP_ARM_API_VERSION'), clientId, problems),
+    azure: readAzure(
+      text('TRIPCAP_SUBSCRIPTIONS'),
+      text('TRIPCAP_ARM_ENDPOINT'),
+      text('TRIPCAP_ARM_AUDIENCE'),
+      text('TRIPCAP_ARM_API_VERSION'),
+      clientId,
+      problems,
+    ),
     rulesFile: text('TRIPCAP_RULES_FILE'),
     easyAuth: text('TRIPCAP_EASY_AUTH').toLowerCase() === 'true',
-    schedules: { poll: text('TRIPCAP_POLL_SCHEDULE'), schedule: text('TRIPCAP_SCHEDULE_SCHEDULE'), sweep: text('TRIPCAP_SWEEP_SCHEDULE') },
+    schedules: {
+      poll: text('TRIPCAP_POLL_SCHEDULE'),
+      schedule: text('TRIPCAP_SCHEDULE_SCHEDULE'),
+      sweep: text('TRIPCAP_SWEEP_SCHEDULE'),
+    },
     times: {
       startDeadlineMs: seconds('TRIPCAP_START_DEADLINE_SECONDS'),
       acceptedTimeoutMs: seconds('TRIPCAP_ACCEPTED_TIMEOUT_SECONDS'),
@@ -136,10 +193,14 @@ function readAzure(
   clientId: string | undefined,
   problems: string[],
 ): Config['azure'] {
-  const subscriptions = subscriptionList.split(',').map((s) => s.trim().toLowerCase()).filter(Boolean);
+  const subscriptions = subscriptionList
+    .split(',')
+    .map((s) => s.trim().toLowerCase())
+    .filter(Boolean);
   if (subscriptions.length === 0) return undefined;
   for (const s of subscriptions) {
-    if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(s)) problems.push(`TRIPCAP_SUBSCRIPTIONS: "${s}" is not a subscription id`);
+    if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(s))
+      problems.push(`TRIPCAP_SUBSCRIPTIONS: "${s}" is not a subscription id`);
   }
   if (!/^20\d\d-\d\d-\d\d(-preview)?$/.test(apiVersion)) {
     problems.push(`TRIPCAP_ARM_API_VERSION must look like 2025-07-01; it is "${apiVersion}"`);
@@ -155,7 +216,7 @@ function readAzure(
 }
 
 export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\./.test(hostname);
+  return hostname === 'localhost' || hostname === '[::1]' || (isIPv4(hostname) && hostname.startsWith('127.'));
 }
 
 function readCaptureAccounts(json: string, env: Environment, problems: string[]): CaptureAccount[] {
@@ -173,17 +234,34 @@ function readCaptureAccounts(json: string, env: Environment, problems: string[])
   const regionOwner = new Map<string, string>();
   return list.flatMap((item: unknown, index): CaptureAccount[] => {
     const { id, regions, connection: connectionName } = (item ?? {}) as Record<string, unknown>;
-    const name = typeof id === 'string' ? /^\/subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.storage\/storageaccounts\/([a-z0-9]{3,24})$/i.exec(id)?.[1] : undefined;
-    if (typeof id !== 'string' || name === undefined) return complain(`[${index}].id must be the ARM id of a storage account`);
-    if (!Array.isArray(regions) || regions.length === 0 || !regions.every((r) => typeof r === 'string')) return complain(`[${index}].regions must be a list of region names`);
-    if (typeof connectionName !== 'string' || !/^\w+$/.test(connectionName)) return complain(`[${index}].connection must be the name of an app setting`);
+    const name =
+      typeof id === 'string'
+        ? /^\/subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.storage\/storageaccounts\/([a-z0-9]{3,24})$/i.exec(
+            id,
+          )?.[1]
+        : undefined;
+    if (typeof id !== 'string' || name === undefined)
+      return complain(`[${index}].id must be the ARM id of a storage account`);
+    if (!Array.isArray(regions) || regions.length === 0 || !regions.every((r) => typeof r === 'string'))
+      return complain(`[${index}].regions must be a list of region names`);
+    if (typeof connectionName !== 'string' || !/^\w+$/.test(connectionName))
+      return complain(`[${index}].connection must be the name of an app setting`);
     const connection = readConnection(env, connectionName, problems);
     if (connection === undefined) return [];
     for (const region of regions.map((r: string) => r.toLowerCase())) {
-      if (regionOwner.has(region)) return complain(`region ${region} is served by both ${regionOwner.get(region)} and ${name}`);
+      if (regionOwner.has(region))
+        return complain(`region ${region} is served by both ${regionOwner.get(region)} and ${name}`);
       regionOwner.set(region, name);
     }
-    return [{ id, name: name.toLowerCase(), regions: regions.map((r: string) => r.toLowerCase()), connectionName, connection }];
+    return [
+      {
+        id,
+        name: name.toLowerCase(),
+        regions: regions.map((r: string) => r.toLowerCase()),
+        connectionName,
+        connection,
+      },
+    ];
   });
 }
 
@@ -193,10 +271,14 @@ function readConnection(env: Environment, name: string, problems: string[]): Sto
   if (value) return { kind: 'connectionString', value };
   const account = env[`${name}__accountName`]?.trim();
   const url = (service: 'blob' | 'queue' | 'table'): string | undefined =>
-    env[`${name}__${service}ServiceUri`]?.trim().replace(/\/+$/, '') || (account && `https://${account}.${service}.core.windows.net`) || undefined;
+    env[`${name}__${service}ServiceUri`]?.trim().replace(/\/+$/, '') ||
+    (account && `https://${account}.${service}.core.windows.net`) ||
+    undefined;
   const blobUrl = url('blob') ?? (env[`${name}__serviceUri`]?.trim().replace(/\/+$/, '') || undefined);
   if (blobUrl === undefined) {
-    problems.push(`${name} is missing: set ${name}__accountName (managed identity), or a connection string for local use`);
+    problems.push(
+      `${name} is missing: set ${name}__accountName (managed identity), or a connection string for local use`,
+    );
     return undefined;
   }
   const other = (service: 'queue' | 'table'): string => url(service) ?? blobUrl.replace('.blob.', `.${service}.`);

@@ -17,12 +17,18 @@ export type Health = {
 const silentPollMs = 5 * 60_000;
 
 /** How the app is. A bad rules file or setting makes it degraded, only storage out of reach makes it unavailable. */
-export async function readHealth(parts: { config: Config; rules: () => Promise<RuleSet>; state: Table; clock: Clock }): Promise<Health> {
+export async function readHealth(parts: {
+  config: Config;
+  rules: () => Promise<RuleSet>;
+  state: Table;
+  clock: Clock;
+}): Promise<Health> {
   const { config, state, clock } = parts;
   const { rules, version, problems: ruleProblems } = await parts.rules();
   const problems = [...config.problems];
   if (!config.azure) problems.push('TRIPCAP_SUBSCRIPTIONS is not set: nothing can be captured');
-  if (config.azure && config.captureAccounts.length === 0) problems.push('TRIPCAP_CAPTURE_ACCOUNTS names no account: captures have nowhere to go');
+  if (config.azure && config.captureAccounts.length === 0)
+    problems.push('TRIPCAP_CAPTURE_ACCOUNTS names no account: captures have nowhere to go');
   if (ruleProblems.length > 0) problems.push(`The rules file has ${ruleProblems.length} problems; no rule is in force`);
   const next = rules.flatMap(({ name, schedule }) => {
     const at = schedule && new Timetable(schedule.cron, schedule.timezone).next(clock.now());
@@ -31,7 +37,8 @@ export async function readHealth(parts: { config: Config; rules: () => Promise<R
   const about = { problems, rules: { version, count: rules.length, problems: ruleProblems, next } };
   try {
     const poll = (await state.get<{ at: string; open: number }>('heartbeat', 'poll'))?.value;
-    if (poll && clock.now().getTime() - Date.parse(poll.at) > silentPollMs) problems.push(`Open runs have not been polled since ${poll.at}`);
+    if (poll && clock.now().getTime() - Date.parse(poll.at) > silentPollMs)
+      problems.push(`Open runs have not been polled since ${poll.at}`);
     return { status: problems.length === 0 ? 'ok' : 'degraded', ...about, storage: 'ok', ...(poll ? { poll } : {}) };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

@@ -15,7 +15,11 @@ export class ManagedIdentity implements TokenSource {
   readonly #now: () => number;
   readonly #tokens = new Map<string, AccessToken>();
 
-  constructor(environment: Readonly<Record<string, string | undefined>>, clientId: string | undefined, now: () => number) {
+  constructor(
+    environment: Readonly<Record<string, string | undefined>>,
+    clientId: string | undefined,
+    now: () => number,
+  ) {
     this.#environment = environment;
     this.#clientId = clientId;
     this.#now = now;
@@ -32,7 +36,10 @@ export class ManagedIdentity implements TokenSource {
 
   async #ask(resource: string): Promise<AccessToken> {
     const { IDENTITY_ENDPOINT: endpoint, IDENTITY_HEADER: header } = this.#environment;
-    if (!endpoint || !header) throw identityError('No managed identity: turn on the app\'s system-assigned identity, or name a user-assigned one in TRIPCAP_CLIENT_ID');
+    if (!endpoint || !header)
+      throw identityError(
+        "No managed identity: turn on the app's system-assigned identity, or name a user-assigned one in TRIPCAP_CLIENT_ID",
+      );
     const url = new URL(endpoint);
     url.searchParams.set('api-version', '2019-08-01');
     url.searchParams.set('resource', resource);

@@ -5,12 +5,19 @@ export interface Log {
   error(message: string, details?: LogDetails): void;
 }
 
-export type LogDetails = { run?: string | undefined; alert?: string | undefined; capture?: string | undefined; error?: unknown };
+export type LogDetails = {
+  run?: string | undefined;
+  alert?: string | undefined;
+  capture?: string | undefined;
+  error?: unknown;
+};
 
 /** One readable line: the message, then what it is about, then the error with its causes. */
 export function formatLog(message: string, { error, ...about }: LogDetails = {}): string {
   const parts = Object.entries(about).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   const causes: string[] = [];
   for (let e = error; e instanceof Error && causes.length < 4; e = e.cause) causes.push(`${e.name}: ${e.message}`);
-  return [message, parts.length > 0 && `[${parts.join(' ')}]`, causes.length > 0 && `(${causes.join(' <- ')})`].filter(Boolean).join(' ');
+  return [message, parts.length > 0 && `[${parts.join(' ')}]`, causes.length > 0 && `(${causes.join(' <- ')})`]
+    .filter(Boolean)
+    .join(' ');
 }

@@ -3,7 +3,11 @@ import { Problem } from '../problem.ts';
 import type { Alert, AlertTarget } from './alert.ts';
 
 // Only the members used are looked at, and leniently: senders add members at will. Times must be there, since ids derive from them.
-const time = v.pipe(v.string(), v.maxLength(64), v.check((text) => !Number.isNaN(Date.parse(text)), 'is not a time'));
+const time = v.pipe(
+  v.string(),
+  v.maxLength(64),
+  v.check((text) => !Number.isNaN(Date.parse(text)), 'is not a time'),
+);
 const text = v.pipe(v.string(), v.maxLength(2048));
 
 const CommonAlert = v.object({
@@ -29,12 +33,19 @@ const CommonAlert = v.object({
  */
 export function parseAzureMonitorAlert(payload: Record<string, unknown>): Alert {
   if (payload['schemaId'] !== 'azureMonitorCommonAlertSchema') {
-    throw new Problem('unsupported-schema', 'Only the common alert schema is read: turn on "Enable the common alert schema" in the action of the action group');
+    throw new Problem(
+      'unsupported-schema',
+      'Only the common alert schema is read: turn on "Enable the common alert schema" in the action of the action group',
+    );
   }
   const parsed = v.safeParse(CommonAlert, payload);
   if (!parsed.success) {
     const problems = parsed.issues.map((issue) => ({ path: v.getDotPath(issue) ?? '', message: issue.message }));
-    throw new Problem('invalid-payload', `Not an alert of the common schema: ${problems[0]?.path} ${problems[0]?.message}`, { members: { problems } });
+    throw new Problem(
+      'invalid-payload',
+      `Not an alert of the common schema: ${problems[0]?.path} ${problems[0]?.message}`,
+      { members: { problems } },
+    );
   }
   const e = parsed.output.data.essentials;
   return {

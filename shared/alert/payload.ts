@@ -7,7 +7,10 @@ const maxDepth = 64;
 /** Reads a payload from outside as a JSON object; anything else is a 400 or 413. */
 export function parsePayload(bytes: Uint8Array): Record<string, unknown> {
   if (bytes.byteLength > maxPayloadBytes) {
-    throw new Problem('payload-too-large', `The payload has ${bytes.byteLength} bytes; at most ${maxPayloadBytes} are read`);
+    throw new Problem(
+      'payload-too-large',
+      `The payload has ${bytes.byteLength} bytes; at most ${maxPayloadBytes} are read`,
+    );
   }
   let text: string;
   try {
@@ -15,7 +18,8 @@ export function parsePayload(bytes: Uint8Array): Record<string, unknown> {
   } catch {
     throw new Problem('invalid-payload', 'The payload is not UTF-8 text');
   }
-  if (depthOf(text) > maxDepth) throw new Problem('invalid-payload', `The payload is nested deeper than ${maxDepth} levels`);
+  if (depthOf(text) > maxDepth)
+    throw new Problem('invalid-payload', `The payload is nested deeper than ${maxDepth} levels`);
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -40,26 +40,55 @@ export async function receiveAlert(parts: ReceiveParts, alert: Alert, payload: U
   const text = new TextDecoder().decode(payload);
   // A name that follows from the content: a repeat writes the same blob, a different payload never overwrites one.
   const archived = parts.archive.put(`${alert.source}/${alertId(alert)}/${sha256(text).slice(0, 16)}.json`, text);
-  const [receipt] = await Promise.all([alert.condition === 'fired' ? receiveFired(parts, alert, now) : receiveResolved(parts, alert, now), archived]);
+  const [receipt] = await Promise.all([
+    alert.condition === 'fired' ? receiveFired(parts, alert, now) : receiveResolved(parts, alert, now),
+    archived,
+  ]);
   const { runs, stopped, ignored } = receipt;
   const reasons = ignored.map((i) => i.reason).join(', ');
-  parts.log.info(`alert "${alert.rule}" ${alert.condition}: ${runs.length} runs, ${stopped.length} stopped${reasons ? `, ignored: ${reasons}` : ''}`, { alert: receipt.alertId });
+  parts.log.info(
+    `alert "${alert.rule}" ${alert.condition}: ${runs.length} runs, ${stopped.length} stopped${reasons ? `, ignored: ${reasons}` : ''}`,
+    { alert: receipt.alertId },
+  );
   return receipt;
 }
 
 async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promise<Receipt> {
   const { alerts, launcher, lifecycle } = parts;
   const rules = await parts.rules();
-  const plan = rules.problems.length > 0 ? nothingInForce(alert, rules) : planAlert(alert, rules.rules, (id) => launcher.target(id));
+  const plan =
+    rules.problems.length > 0
+      ? nothingInForce(alert, rules)
+      : planAlert(alert, rules.rules, (id) => launcher.target(id));
   const idParts = (rule: string, target: string): string[] => [alertId(alert), rule, target];
   // Written before anything is started, so that the alert's end finds its runs even if this process dies half-way.
-  const planned = plan.runs.map(({ rule, target }) => ({ id: launcher.idOf(idParts(rule.name, target)), rule: rule.name, target }));
+  const planned = plan.runs.map(({ rule, target }) => ({
+    id: launcher.idOf(idParts(rule.name, target)),
+    rule: rule.name,
+    target,
+  }));
   const [record, related] = await Promise.all([
-    alerts.update(alert, now, (r) => (r.fired?.done ? r : { ...r, fired: { receivedAt: r.fired?.receivedAt ?? now.toISOString(), done: false, runs: planned, ignored: [] } })),
+    alerts.update(alert, now, (r) =>
+      r.fired?.done
+        ? r
+        : {
+            ...r,
+            fired: { receivedAt: r.fired?.receivedAt ?? now.toISOString(), done: false, runs: planned, ignored: [] },
+          },
+    ),
     alerts.related(alert),
   ]);
-  if (record.fired?.done) return toReceipt(record, record.fired.runs.map((run) => ({ ...run, created: false })), record.fired.ignored);
-  const resolvedBefore = [record, ...related].find((r) => r.resolved !== undefined && (r.id === record.id || (r.fired === undefined && new Date(r.resolved.at) >= alert.firedAt)));
+  if (record.fired?.done)
+    return toReceipt(
+      record,
+      record.fired.runs.map((run) => ({ ...run, created: false })),
+      record.fired.ignored,
+    );
+  const resolvedBefore = [record, ...related].find(
+    (r) =>
+      r.resolved !== undefined &&
+      (r.id === record.id || (r.fired === undefined && new Date(r.resolved.at) >= alert.firedAt)),
+  );
   const indexed = alerts.index(record);
 
   const ignored = [...plan.ignored];
@@ -68,10 +97,22 @@ async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promi
     indexed,
     ...plan.runs.map(async ({ rule, target }) => {
       if (resolvedBefore && rule.limits.stopOnResolve) {
-        ignored.push({ rule: rule.name, target, reason: 'resolved', detail: 'The alert was resolved before it got here, and the rule stops when it is' });
+        ignored.push({
+          rule: rule.name,
+          target,
+          reason: 'resolved',
+          detail: 'The alert was resolved before it got here, and the rule stops when it is',
+        });
         return;
       }
-      const trigger = { kind: 'alert' as const, source: alert.source, alertId: record.id, rule: rule.name, rulesVersion: rules.version, ...(alert.rule ? { reason: `Alert "${alert.rule}" fired` } : {}) };
+      const trigger = {
+        kind: 'alert' as const,
+        source: alert.source,
+        alertId: record.id,
+        rule: rule.name,
+        rulesVersion: rules.version,
+        ...(alert.rule ? { reason: `Alert "${alert.rule}" fired` } : {}),
+      };
       const launched = await launcher.launch({ idParts: idParts(rule.name, target), target, rule, trigger });
       if (launched.ignored) ignored.push(launched.ignored);
       else runs.push({ id: launched.run.id, rule: rule.name, target, created: launched.created });
@@ -80,31 +121,54 @@ async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promi
   // With the rules broken nothing is settled: a repeat may find them mended.
   const done = rules.problems.length === 0;
   const kept = runs.map(({ id, rule, target }) => ({ id, rule, target }));
-  const settled = await alerts.update(alert, now, (r) => (r.fired?.done ? r : { ...r, fired: { receivedAt: r.fired?.receivedAt ?? now.toISOString(), done, runs: kept, ignored } }));
+  const settled = await alerts.update(alert, now, (r) =>
+    r.fired?.done
+      ? r
+      : { ...r, fired: { receivedAt: r.fired?.receivedAt ?? now.toISOString(), done, runs: kept, ignored } },
+  );
   // The end may have come while the runs were being started; whoever brought it could not know them yet.
-  if (settled.resolved) await stopRuns(parts, runs.map((run) => run.id), lifecycle);
+  if (settled.resolved)
+    await stopRuns(
+      parts,
+      runs.map((run) => run.id),
+      lifecycle,
+    );
   return toReceipt(settled, runs, ignored);
 }
 
 async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Promise<Receipt> {
   const { alerts, lifecycle } = parts;
   const own = await alerts.get(alertId(alert));
-  const fired = own?.fired ? [own] : (await alerts.related(alert)).filter((r) => r.fired !== undefined && new Date(r.firedAt) <= (alert.resolvedAt ?? now)).slice(0, 1);
+  const fired = own?.fired
+    ? [own]
+    : (await alerts.related(alert))
+        .filter((r) => r.fired !== undefined && new Date(r.firedAt) <= (alert.resolvedAt ?? now))
+        .slice(0, 1);
   const ids = fired.flatMap((record) => record.fired?.runs.map((run) => run.id) ?? []);
   const stopped = await stopRuns(parts, ids, lifecycle);
   const resolved = { receivedAt: now.toISOString(), at: (alert.resolvedAt ?? now).toISOString(), stopped };
-  const mark = (record: AlertRecord): AlertRecord => ({ ...record, resolved: { ...(record.resolved ?? resolved), stopped } });
+  const mark = (record: AlertRecord): AlertRecord => ({
+    ...record,
+    resolved: { ...(record.resolved ?? resolved), stopped },
+  });
   const target = fired[0];
   // Remembered under its own id when nothing fired before it, else on the alert that it ends.
-  const record = target === undefined || target.id === alertId(alert)
-    ? await alerts.update(alert, now, mark)
-    : await alerts.update({ ...alert, externalId: target.externalId, firedAt: new Date(target.firedAt) }, now, mark);
+  const record =
+    target === undefined || target.id === alertId(alert)
+      ? await alerts.update(alert, now, mark)
+      : await alerts.update({ ...alert, externalId: target.externalId, firedAt: new Date(target.firedAt) }, now, mark);
   await alerts.index(record);
   // The firing may have been settled between our looking and our marking.
   const missed = (record.fired?.runs ?? []).map((run) => run.id).filter((id) => !ids.includes(id));
   const late = await stopRuns(parts, missed, lifecycle);
-  const detail = target === undefined ? 'Resolved, and nothing had fired that it ends; it is remembered' : 'A resolved alert starts nothing';
-  const ignored: Ignored[] = alert.targets.length > 0 ? alert.targets.map((t) => ({ target: t.id, reason: 'resolved', detail })) : [{ reason: 'resolved', detail }];
+  const detail =
+    target === undefined
+      ? 'Resolved, and nothing had fired that it ends; it is remembered'
+      : 'A resolved alert starts nothing';
+  const ignored: Ignored[] =
+    alert.targets.length > 0
+      ? alert.targets.map((t) => ({ target: t.id, reason: 'resolved', detail }))
+      : [{ reason: 'resolved', detail }];
   return { alertId: record.id, externalId: alert.externalId, runs: [], stopped: [...stopped, ...late], ignored };
 }
 

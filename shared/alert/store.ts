@@ -19,7 +19,12 @@ export type AlertRecord = {
   /** When this record was first written. */
   receivedAt: string;
   /** The Fired notification came, and what it led to; `done` once that is settled. */
-  fired?: { receivedAt: string; done: boolean; runs: { id: string; rule: string; target: string }[]; ignored: Ignored[] };
+  fired?: {
+    receivedAt: string;
+    done: boolean;
+    runs: { id: string; rule: string; target: string }[];
+    ignored: Ignored[];
+  };
   /** The Resolved notification came, perhaps before the Fired one. */
   resolved?: { receivedAt: string; at: string; stopped: string[] };
 };

@@ -11,11 +11,19 @@ const linkSeconds = 300;
 
 /** The storage accounts that captures are written to, by name. Reads and links only: files are never changed here. */
 export class CaptureAccounts {
-  readonly #accounts: ReadonlyMap<string, { connection: CaptureAccount['connection']; client: () => Promise<BlobServiceClient> }>;
+  readonly #accounts: ReadonlyMap<
+    string,
+    { connection: CaptureAccount['connection']; client: () => Promise<BlobServiceClient> }
+  >;
   readonly #clock: Clock;
 
   constructor(accounts: readonly CaptureAccount[], identityFor: IdentityFor, clock: Clock) {
-    this.#accounts = new Map(accounts.map((a) => [a.name, { connection: a.connection, client: once(() => connectBlobs(a.connection, identityFor)) }]));
+    this.#accounts = new Map(
+      accounts.map((a) => [
+        a.name,
+        { connection: a.connection, client: once(() => connectBlobs(a.connection, identityFor, 'captures')) },
+      ]),
+    );
     this.#clock = clock;
   }
 
@@ -28,7 +36,11 @@ export class CaptureAccounts {
     return storageCall('look at a capture', async () => {
       try {
         const found = await client.getProperties();
-        return { etag: found.etag ?? '', bytes: found.contentLength ?? 0, modifiedAt: found.lastModified ?? this.#clock.now() };
+        return {
+          etag: found.etag ?? '',
+          bytes: found.contentLength ?? 0,
+          modifiedAt: found.lastModified ?? this.#clock.now(),
+        };
       } catch (error) {
         if (statusOf(error) === 404) return undefined;
         throw error;
@@ -39,19 +51,31 @@ export class CaptureAccounts {
   /** The bytes of exactly that version, in chunks; fails when the blob was rewritten meanwhile. */
   async *read(account: string, container: string, blob: string, etag: string): AsyncGenerator<Uint8Array> {
     const client = await this.#blob(account, container, blob);
-    const answer = await storageCall('read a capture', () => client.download(0, undefined, { conditions: { ifMatch: etag }, maxRetryRequests: 5 }));
+    const answer = await storageCall('read a capture', () =>
+      client.download(0, undefined, { conditions: { ifMatch: etag }, maxRetryRequests: 5 }),
+    );
     if (!answer.readableStreamBody) return;
     for await (const chunk of answer.readableStreamBody) yield chunk as Uint8Array;
   }
 
   /** One page of a container's blobs in name order; `next` continues it. Undefined when there is no such container. */
-  async list(account: string, container: string, next: string | undefined): Promise<{ blobs: { name: string; etag: string; modifiedAt: Date }[]; next: string | undefined } | undefined> {
+  async list(
+    account: string,
+    container: string,
+    next: string | undefined,
+  ): Promise<{ blobs: { name: string; etag: string; modifiedAt: Date }[]; next: string | undefined } | undefined> {
     const client = (await this.#client(account)).getContainerClient(container);
     return storageCall('list captures', async () => {
       try {
-        const pages = client.listBlobsFlat().byPage({ maxPageSize: 5000, ...(next === undefined ? {} : { continuationToken: next }) });
+        const pages = client
+          .listBlobsFlat()
+          .byPage({ maxPageSize: 5000, ...(next === undefined ? {} : { continuationToken: next }) });
         for await (const page of pages) {
-          const blobs = page.segment.blobItems.map((b) => ({ name: b.name, etag: b.properties.etag, modifiedAt: b.properties.lastModified }));
+          const blobs = page.segment.blobItems.map((b) => ({
+            name: b.name,
+            etag: b.properties.etag,
+            modifiedAt: b.properties.lastModified,
+          }));
           return { blobs, next: page.continuationToken || undefined };
         }
         return { blobs: [], next: undefined };
@@ -71,8 +95,19 @@ export class CaptureAccounts {
     // A little in the past, since clocks differ.
     const startsOn = new Date(now.getTime() - 60_000);
     const expiresOn = new Date(now.getTime() + linkSeconds * 1000);
-    const name = blob.split('/').at(-1)?.replaceAll(/[^\w.-]/g, '_') ?? 'capture.cap';
-    const values = { containerName: container, blobName: blob, permissions: sdk.BlobSASPermissions.parse('r'), startsOn, expiresOn, contentDisposition: `attachment; filename="${name}"` };
+    const name =
+      blob
+        .split('/')
+        .at(-1)
+        ?.replaceAll(/[^\w.-]/g, '_') ?? 'capture.cap';
+    const values = {
+      containerName: container,
+      blobName: blob,
+      permissions: sdk.BlobSASPermissions.parse('r'),
+      startsOn,
+      expiresOn,
+      contentDisposition: `attachment; filename="${name}"`,
+    };
     const known = this.#accounts.get(account);
     if (known?.connection.kind === 'connectionString') return client.generateSasUrl({ ...values });
     const key = await storageCall('sign a link', () => service.getUserDelegationKey(startsOn, expiresOn));
@@ -86,7 +121,8 @@ export class CaptureAccounts {
 
   async #client(account: string): Promise<BlobServiceClient> {
     const known = this.#accounts.get(account);
-    if (!known) throw new Problem('not-found', `Storage account ${account} is not among TRIPCAP_CAPTURE_ACCOUNTS any more`);
+    if (!known)
+      throw new Problem('not-found', `Storage account ${account} is not among TRIPCAP_CAPTURE_ACCOUNTS any more`);
     return known.client();
   }
 }

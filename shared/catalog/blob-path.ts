@@ -26,7 +26,9 @@ export function parseBlobUrl(url: string): BlobPath | undefined {
  */
 export function parseDefaultPath(blob: string): { target: string; at: string } | undefined {
   const match =
-    /^\/*(subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.compute\/virtualmachines\/[^/]+)\/(\d{4})\/(\d\d)\/(\d\d)\/packetcapture_(\d\d)_(\d\d)_(\d\d)_(\d{3})\.cap$/i.exec(blob);
+    /^\/*(subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.compute\/virtualmachines\/[^/]+)\/(\d{4})\/(\d\d)\/(\d\d)\/packetcapture_(\d\d)_(\d\d)_(\d\d)_(\d{3})\.cap$/i.exec(
+      blob,
+    );
   if (!match) return undefined;
   const [, target = '', y, mo, d, h, mi, s, ms] = match;
   return { target: `/${target.toLowerCase()}`, at: `${y}-${mo}-${d}T${h}:${mi}:${s}.${ms}Z` };

@@ -9,7 +9,14 @@ import { parseDefaultPath } from './blob-path.ts';
 import { toCapture, type Capture } from './entry.ts';
 import { captureId, type CaptureStore } from './store.ts';
 
-export type CatalogParts = { accounts: CaptureAccounts; captures: CaptureStore; runs: RunStore; state: Table; clock: Clock; log: Log };
+export type CatalogParts = {
+  accounts: CaptureAccounts;
+  captures: CaptureStore;
+  runs: RunStore;
+  state: Table;
+  clock: Clock;
+  log: Log;
+};
 
 type SweepMark = { next?: string | undefined; startedAt: string; since: string; failed: boolean };
 
@@ -68,7 +75,11 @@ export class Catalog {
     // A round that left a file behind does not count as one: the next looks as far back as it did.
     const mark: SweepMark = last?.next
       ? last
-      : { startedAt: now.toISOString(), since: (last?.failed ? last.since : last?.startedAt) ?? new Date(0).toISOString(), failed: false };
+      : {
+          startedAt: now.toISOString(),
+          since: (last?.failed ? last.since : last?.startedAt) ?? new Date(0).toISOString(),
+          failed: false,
+        };
     let failed = mark.failed;
     const page = await accounts.list(account, container, mark.next);
     if (!page) return 0;

@@ -32,12 +32,25 @@ export type Capture = {
   catalogedAt: string;
 };
 
-export type StoredFile = { id: string; account: string; container: string; blob: string; etag: string; bytes: number; sha256: string };
+export type StoredFile = {
+  id: string;
+  account: string;
+  container: string;
+  blob: string;
+  etag: string;
+  bytes: number;
+  sha256: string;
+};
 
 /** The verdicts of a file, by code. A closed list. */
 export const fileVerdicts = ['captured', 'empty', 'damaged', 'not-a-capture'] as const;
 
-export function toCapture(file: StoredFile, summary: CaptureSummary, owner: { runId?: string | undefined; target?: string | undefined }, now: Date): Capture {
+export function toCapture(
+  file: StoredFile,
+  summary: CaptureSummary,
+  owner: { runId?: string | undefined; target?: string | undefined },
+  now: Date,
+): Capture {
   return {
     ...file,
     ...(owner.runId === undefined ? {} : { runId: owner.runId }),
@@ -55,16 +68,40 @@ export function toCapture(file: StoredFile, summary: CaptureSummary, owner: { ru
     talkers: summary.talkers,
     dns: summary.dns,
     tcp: summary.tcp,
-    verdict: judgeFile(file.bytes, summary),
+    verdict: judgeFile(file, summary),
     catalogedAt: now.toISOString(),
   };
 }
 
-function judgeFile(bytes: number, summary: CaptureSummary): Verdict {
-  const verdict = (code: (typeof fileVerdicts)[number], text: string, next: string): Verdict => ({ code, summary: text, next });
-  if (bytes === 0) return verdict('empty', 'The file has no bytes', 'The agent wrote nothing: look at its log on the machine.');
-  if (summary.format === 'unknown') return verdict('not-a-capture', `Not a capture file: ${summary.damage?.reason ?? 'its first bytes are unknown'}`, 'Look at how the file came to be in this container.');
-  if (summary.damage) return verdict('damaged', `${summary.packets} packets could be read, then: ${summary.damage.reason}`, 'Work with what was read; the rest of the file is cut off or damaged.');
-  if (summary.packets === 0) return verdict('empty', 'A whole file without packets', 'Check the filters, and that the machine had traffic while the capture ran.');
-  return verdict('captured', `${summary.packets} packets, ${summary.originalBytes} bytes on the wire`, 'Download it: GET /api/captures/{id}/file.');
+function judgeFile({ id, bytes }: StoredFile, summary: CaptureSummary): Verdict {
+  const verdict = (code: (typeof fileVerdicts)[number], text: string, next: string): Verdict => ({
+    code,
+    summary: text,
+    next,
+  });
+  if (bytes === 0)
+    return verdict('empty', 'The file has no bytes', 'The agent wrote nothing: look at its log on the machine.');
+  if (summary.format === 'unknown')
+    return verdict(
+      'not-a-capture',
+      `Not a capture file: ${summary.damage?.reason ?? 'its first bytes are unknown'}`,
+      'Look at how the file came to be in this container.',
+    );
+  if (summary.damage)
+    return verdict(
+      'damaged',
+      `${summary.packets} packets could be read, then: ${summary.damage.reason}`,
+      'Work with what was read; the rest of the file is cut off or damaged.',
+    );
+  if (summary.packets === 0)
+    return verdict(
+      'empty',
+      'A whole file without packets',
+      'Check the filters, and that the machine had traffic while the capture ran.',
+    );
+  return verdict(
+    'captured',
+    `${summary.packets} packets, ${summary.originalBytes} bytes on the wire`,
+    `Download it: GET /api/captures/${id}/file`,
+  );
 }

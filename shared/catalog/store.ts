@@ -36,24 +36,34 @@ export class CaptureStore {
 
   /** Writes an entry, unless a newer version of the blob was catalogued meanwhile. Its place in the lists stays the first one. */
   async save(capture: Capture, modifiedAt: Date): Promise<void> {
-    const columns: Columns = { ...(capture.runId ? { run: capture.runId } : {}), ...(capture.target ? { target: capture.target } : {}) };
+    const columns: Columns = {
+      ...(capture.runId ? { run: capture.runId } : {}),
+      ...(capture.target ? { target: capture.target } : {}),
+    };
     for (let attempt = 0; attempt < 20; attempt++) {
       const row = await this.#table.get<Stored>(capture.id, 'capture');
       if (row && new Date(row.value.modifiedAt) > modifiedAt) return;
       const listedAt = row?.value.listedAt ?? capture.catalogedAt;
       const stored: Stored = { capture, listedAt, modifiedAt: modifiedAt.toISOString() };
       const key = listKey(new Date(listedAt), capture.id);
-      const won = row ? await this.#table.replace(capture.id, 'capture', row.etag, stored) : await this.#table.insert(capture.id, 'capture', stored);
+      const won = row
+        ? await this.#table.replace(capture.id, 'capture', row.etag, stored)
+        : await this.#table.insert(capture.id, 'capture', stored);
       if (!won) continue;
       await this.#table.put('index', key, { id: capture.id }, columns);
       if (capture.runId) await this.#table.put(`run-${capture.runId}`, key, { id: capture.id }, columns);
       return;
     }
-    throw new Problem('storage-unavailable', `Capture ${capture.id} is written by too many at once`, { retryAfterSeconds: 5 });
+    throw new Problem('storage-unavailable', `Capture ${capture.id} is written by too many at once`, {
+      retryAfterSeconds: 5,
+    });
   }
 
   /** Newest first. A file that a later run has taken over is not listed under the earlier one any more. */
-  async list(query: ListQuery, filter: { run?: string | undefined; target?: string | undefined }): Promise<Page<Capture>> {
+  async list(
+    query: ListQuery,
+    filter: { run?: string | undefined; target?: string | undefined },
+  ): Promise<Page<Capture>> {
     const where: Columns = filter.target === undefined ? {} : { target: filter.target };
     const partition = filter.run === undefined ? 'index' : `run-${filter.run}`;
     return listPage<{ id: string }, Capture>(this.#table, partition, query, where, async ({ value }) => {

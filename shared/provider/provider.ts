@@ -19,7 +19,13 @@ export type CaptureRequest = {
   filters?: CaptureFilter[] | undefined;
   /** Bytes kept of each packet; 0 or absent = all. */
   bytesToCapturePerPacket?: number | undefined;
-  azure?: { storageLocation?: { storageId?: string | undefined; storagePath?: string | undefined; filePath?: string | undefined } | undefined } | undefined;
+  azure?:
+    | {
+        storageLocation?:
+          | { storageId?: string | undefined; storagePath?: string | undefined; filePath?: string | undefined }
+          | undefined;
+      }
+    | undefined;
 };
 
 export type Limits = { durationSeconds: number; sizeBytes: number };
@@ -77,7 +83,10 @@ export interface Provider {
   /** What is wrong with a request by the documented limits of the service; empty when nothing is. No I/O. */
   check(capture: CaptureRequest, limits: Limits): string[];
   /** Looks the target up and checks everything that can be checked before the call. Changes nothing in the cloud. */
-  prepare(run: { runId: string; target: string; capture: CaptureRequest; limits: Limits }, signal: AbortSignal): Promise<PreparedStart>;
+  prepare(
+    run: { runId: string; target: string; capture: CaptureRequest; limits: Limits },
+    signal: AbortSignal,
+  ): Promise<PreparedStart>;
   /** Sends the start. Starting a session that is there already (same run) is not an error: it gives that session. */
   start(prepared: PreparedStart, signal: AbortSignal): Promise<Session>;
   inspect(session: Session, signal: AbortSignal): Promise<Observation>;
@@ -91,17 +100,26 @@ export interface Provider {
 /** Closed list of what can go wrong with a cloud: whether trying again can help, and what the user can do. */
 export const providerErrors = {
   'target-not-found': { retry: false, next: 'Check that the machine still exists and that the app may read it.' },
-  'agent-missing': { retry: false, next: 'Install the Network Watcher agent extension on the machine, then start the capture again.' },
+  'agent-missing': {
+    retry: false,
+    next: 'Install the Network Watcher agent extension on the machine, then start the capture again.',
+  },
   'agent-failed': { retry: false, next: 'Repair or reinstall the Network Watcher agent extension of the machine.' },
-  'no-watcher': { retry: false, next: 'Enable Network Watcher in the machine\'s region.' },
-  'no-account': { retry: false, next: 'Add a storage account of the machine\'s region to TRIPCAP_CAPTURE_ACCOUNTS.' },
-  'invalid': { retry: false, next: 'Correct the request: the detail names what the cloud refused.' },
-  'forbidden': { retry: false, next: 'Give the app\'s managed identity the role of docs/permissions.md in this subscription.' },
-  'unauthenticated': { retry: false, next: 'Turn on the app\'s managed identity and check TRIPCAP_CLIENT_ID.' },
-  'conflict': { retry: true, next: 'Another operation held the resource; it is tried again.' },
-  'quota': { retry: false, next: 'Delete packet captures that are no longer needed, or raise the quota of the subscription.' },
-  'throttled': { retry: true, next: 'The cloud asks to slow down; it is tried again.' },
-  'unavailable': { retry: true, next: 'The cloud did not answer; it is tried again.' },
+  'no-watcher': { retry: false, next: "Enable Network Watcher in the machine's region." },
+  'no-account': { retry: false, next: "Add a storage account of the machine's region to TRIPCAP_CAPTURE_ACCOUNTS." },
+  invalid: { retry: false, next: 'Correct the request: the detail names what the cloud refused.' },
+  forbidden: {
+    retry: false,
+    next: "Give the app's managed identity the role of docs/permissions.md in this subscription.",
+  },
+  unauthenticated: { retry: false, next: "Turn on the app's managed identity and check TRIPCAP_CLIENT_ID." },
+  conflict: { retry: true, next: 'Another operation held the resource; it is tried again.' },
+  quota: {
+    retry: false,
+    next: 'Delete packet captures that are no longer needed, or raise the quota of the subscription.',
+  },
+  throttled: { retry: true, next: 'The cloud asks to slow down; it is tried again.' },
+  unavailable: { retry: true, next: 'The cloud did not answer; it is tried again.' },
 } as const;
 
 export type ProviderErrorCode = keyof typeof providerErrors;

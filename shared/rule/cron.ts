@@ -13,11 +13,13 @@ export class Timetable {
   /** Throws an Error whose message says what is wrong with expression or zone. */
   constructor(expression: string, timezone: string) {
     const fields = expression.trim().split(/\s+/);
-    if (fields.length !== 6) throw new Error(`needs six fields (second minute hour day month weekday), has ${fields.length}`);
+    if (fields.length !== 6)
+      throw new Error(`needs six fields (second minute hour day month weekday), has ${fields.length}`);
     for (const part of fields) {
       if (!field.test(part)) throw new Error(`"${part}" is not NCRONTAB`);
     }
-    if (/[LW]/i.test(fields[3] ?? '') || /7|L/i.test((fields[5] ?? '').replace(/jul/gi, ''))) throw new Error('L, W and a 7 for Sunday are not NCRONTAB');
+    if (/[LW]/i.test(fields[3] ?? '') || /7|L/i.test((fields[5] ?? '').replace(/jul/gi, '')))
+      throw new Error('L, W and a 7 for Sunday are not NCRONTAB');
     try {
       Intl.DateTimeFormat('en', { timeZone: timezone });
     } catch {

@@ -34,12 +34,24 @@ export async function startDue({ state, launcher, rules, clock, log }: DueParts)
       const ignored = [...plan.ignored];
       await Promise.all(
         plan.runs.map(async ({ target }) => {
-          const trigger = { kind: 'schedule' as const, source: 'schedule', rule: rule.name, rulesVersion: version, reason: `Due at ${at.toISOString()}` };
-          const launched = await launcher.launch({ idParts: ['schedule', rule.name, at.toISOString(), target], target, rule, trigger });
+          const trigger = {
+            kind: 'schedule' as const,
+            source: 'schedule',
+            rule: rule.name,
+            rulesVersion: version,
+            reason: `Due at ${at.toISOString()}`,
+          };
+          const launched = await launcher.launch({
+            idParts: ['schedule', rule.name, at.toISOString(), target],
+            target,
+            rule,
+            trigger,
+          });
           if (launched.ignored) ignored.push(launched.ignored);
         }),
       );
-      for (const one of ignored) log.warn(`schedule ${rule.name}: ${one.target} ignored (${one.reason}): ${one.detail}`);
+      for (const one of ignored)
+        log.warn(`schedule ${rule.name}: ${one.target} ignored (${one.reason}): ${one.detail}`);
     }
     await state.replace('schedule', rule.name, row.etag, { until: due.at(-1)?.toISOString() });
   }

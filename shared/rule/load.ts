@@ -21,9 +21,15 @@ export async function loadRules(text: string, check: CheckCapture): Promise<Rule
   const version = sha256(text).slice(0, 12);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const broken = (problems: RuleProblem[]): RuleSet => ({ rules: [], version, problems: problems.toSorted((a, b) => a.line - b.line || a.column - b.column) });
+  const broken = (problems: RuleProblem[]): RuleSet => ({
+    rules: [],
+    version,
+    problems: problems.toSorted((a, b) => a.line - b.line || a.column - b.column),
+  });
   if (document.errors.length > 0) {
-    return broken(document.errors.map((error) => ({ ...position(lines, error.pos[0]), path: '', message: error.message })));
+    return broken(
+      document.errors.map((error) => ({ ...position(lines, error.pos[0]), path: '', message: error.message })),
+    );
   }
   let value: unknown;
   try {
@@ -54,7 +60,8 @@ function checkMeaning(file: RulesFile, check: CheckCapture, complain: (path: Pat
     if (twin === undefined) names.set(rule.name, i);
     else complain([...at, 'name'], `is the name of rules[${twin}] too; names must differ`);
     if ((rule.when === undefined) === (rule.schedule === undefined)) complain(at, 'needs either when or schedule');
-    if (rule.target === 'alert' && rule.schedule !== undefined) complain([...at, 'target'], 'a scheduled rule has no alert: list the ids of its targets');
+    if (rule.target === 'alert' && rule.schedule !== undefined)
+      complain([...at, 'target'], 'a scheduled rule has no alert: list the ids of its targets');
     if (rule.schedule !== undefined) {
       if (rule.limits?.stopOnResolve) complain([...at, 'limits', 'stopOnResolve'], 'a schedule never resolves');
       try {
@@ -64,7 +71,8 @@ function checkMeaning(file: RulesFile, check: CheckCapture, complain: (path: Pat
       }
     }
     for (const fault of limitFaults(rule.limits)) complain([...at, 'limits', fault.key], fault.message);
-    for (const fault of check(rule.capture ?? {}, toLimits(rule.limits))) complain([...at, /^the (duration|size)/.test(fault) ? 'limits' : 'capture'], fault);
+    for (const fault of check(rule.capture ?? {}, toLimits(rule.limits)))
+      complain([...at, /^the (duration|size)/.test(fault) ? 'limits' : 'capture'], fault);
   });
 }
 
@@ -72,7 +80,16 @@ function toRule(rule: RulesFile['rules'][number]): Rule {
   const list = (value: string | string[] | undefined): string[] => (value === undefined ? [] : [value].flat());
   return {
     name: rule.name,
-    ...(rule.when ? { when: { source: rule.when.source, alert: list(rule.when.alert), severity: list(rule.when.severity), resourceType: list(rule.when.resourceType) } } : {}),
+    ...(rule.when
+      ? {
+          when: {
+            source: rule.when.source,
+            alert: list(rule.when.alert),
+            severity: list(rule.when.severity),
+            resourceType: list(rule.when.resourceType),
+          },
+        }
+      : {}),
     ...(rule.schedule ? { schedule: { cron: rule.schedule.cron, timezone: rule.schedule.timezone ?? 'UTC' } } : {}),
     target: rule.target,
     capture: rule.capture ?? {},
@@ -101,7 +118,7 @@ function locate(document: Document, path: Path): number {
     const items = (parent as { items?: unknown[] } | undefined)?.items;
     if (items === undefined) continue;
     const item = typeof key === 'number' ? items[key] : items.find((pair) => keyOf(pair) === key);
-    const node = (item as { key?: { range?: number[] }; range?: number[] } | undefined);
+    const node = item as { key?: { range?: number[] }; range?: number[] } | undefined;
     const range = node?.key?.range ?? node?.range;
     if (range?.[0] !== undefined) return range[0];
   }
@@ -118,5 +135,8 @@ function position(lines: LineCounter, offset: number): { line: number; column: n
 }
 
 function pathText(path: Path): string {
-  return path.reduce<string>((text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`), '');
+  return path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
+    '',
+  );
 }

@@ -32,7 +32,10 @@ export function planAlert(alert: Alert, rules: readonly Rule[], resolve: (id: st
   const answered = new Set<string>();
   const matching = rules.filter((rule) => matchesAlert(rule, alert));
   for (const rule of matching) {
-    const wanted = rule.target === 'alert' ? alert.targets.filter((t) => matchesType(rule, t.resourceType)).map((t) => t.id) : rule.target;
+    const wanted =
+      rule.target === 'alert'
+        ? alert.targets.filter((t) => matchesType(rule, t.resourceType)).map((t) => t.id)
+        : rule.target;
     for (const id of wanted) answered.add(id);
     addTargets(plan, rule, wanted, resolve);
   }
@@ -69,7 +72,13 @@ function addTargets(plan: Plan, rule: Rule, ids: readonly string[], resolve: (id
     }
     if (seen.has(answer.id)) continue;
     seen.add(answer.id);
-    if (++count > maxTargets) plan.ignored.push({ rule: rule.name, target: answer.id, reason: 'max-targets', detail: `A rule starts captures on at most ${maxTargets} targets at once` });
+    if (++count > maxTargets)
+      plan.ignored.push({
+        rule: rule.name,
+        target: answer.id,
+        reason: 'max-targets',
+        detail: `A rule starts captures on at most ${maxTargets} targets at once`,
+      });
     else plan.runs.push({ rule, target: answer.id });
   }
 }
@@ -78,7 +87,8 @@ function matchesAlert(rule: Rule, alert: Alert): boolean {
   const { when } = rule;
   if (when === undefined || when.source !== alert.source) return false;
   if (when.alert.length > 0 && !when.alert.some((pattern) => matchesGlob(pattern, alert.rule))) return false;
-  if (when.severity.length > 0 && !when.severity.some((s) => s.toLowerCase() === alert.severity?.toLowerCase())) return false;
+  if (when.severity.length > 0 && !when.severity.some((s) => s.toLowerCase() === alert.severity?.toLowerCase()))
+    return false;
   return when.resourceType.length === 0 || alert.targets.some((t) => matchesType(rule, t.resourceType));
 }
 
@@ -86,7 +96,9 @@ function matchesAlert(rule: Rule, alert: Alert): boolean {
 function matchesType(rule: Rule, resourceType: string): boolean {
   const types = rule.when?.resourceType ?? [];
   const short = resourceType.slice(resourceType.indexOf('/') + 1);
-  return types.length === 0 || types.some((pattern) => matchesGlob(pattern, resourceType) || matchesGlob(pattern, short));
+  return (
+    types.length === 0 || types.some((pattern) => matchesGlob(pattern, resourceType) || matchesGlob(pattern, short))
+  );
 }
 
 function noRule(alert: Alert): string {

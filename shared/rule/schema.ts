@@ -11,10 +11,14 @@ const strict = <E extends v.ObjectEntries>(entries: E) => v.objectWithRest(entri
 
 const name = v.pipe(
   v.string(),
-  v.regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be 1 to 63 lower-case letters, digits and dashes, and begin with a letter or digit'),
+  v.regex(
+    /^[a-z0-9][a-z0-9-]{0,62}$/,
+    'must be 1 to 63 lower-case letters, digits and dashes, and begin with a letter or digit',
+  ),
 );
 const pattern = v.pipe(v.string(), v.nonEmpty('must not be empty'), v.maxLength(256));
-const oneOrMore = <S extends v.GenericSchema>(schema: S) => v.union([schema, v.pipe(v.array(schema), v.minLength(1, 'must not be empty'))]);
+const oneOrMore = <S extends v.GenericSchema>(schema: S) =>
+  v.union([schema, v.pipe(v.array(schema), v.minLength(1, 'must not be empty'))]);
 const address = v.pipe(v.string(), v.maxLength(1024));
 const targetId = v.pipe(v.string(), v.nonEmpty('must not be empty'), v.maxLength(1024));
 
@@ -32,14 +36,27 @@ export const Capture = strict({
   azure: v.optional(
     strict({
       storageLocation: v.optional(
-        strict({ storageId: v.optional(v.string()), storagePath: v.optional(v.string()), filePath: v.optional(v.string()) }),
+        strict({
+          storageId: v.optional(v.string()),
+          storagePath: v.optional(v.string()),
+          filePath: v.optional(v.string()),
+        }),
       ),
     }),
   ),
 });
 
-const duration = v.pipe(v.string(), v.regex(/^\d{1,9}(s|m|h|d)$/, 'must be a whole number with s, m, h or d, such as 90s or 5m'));
-const size = v.pipe(v.string(), v.regex(/^\d{1,12}(B|KB|MB|GB|KiB|MiB|GiB)$/, 'must be a whole number with B, KB, MB, GB, KiB, MiB or GiB, such as 100MiB'));
+const duration = v.pipe(
+  v.string(),
+  v.regex(/^\d{1,9}(s|m|h|d)$/, 'must be a whole number with s, m, h or d, such as 90s or 5m'),
+);
+const size = v.pipe(
+  v.string(),
+  v.regex(
+    /^\d{1,12}(B|KB|MB|GB|KiB|MiB|GiB)$/,
+    'must be a whole number with B, KB, MB, GB, KiB, MiB or GiB, such as 100MiB',
+  ),
+);
 const positive = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
 
 const length = {
@@ -71,7 +88,10 @@ const Rule = strict({
   name,
   when: v.optional(When),
   schedule: v.optional(Schedule),
-  target: v.union([v.literal('alert'), v.pipe(v.array(targetId), v.minLength(1, 'must not be empty'), v.maxLength(1000))], 'must be "alert" or a list of ids'),
+  target: v.union(
+    [v.literal('alert'), v.pipe(v.array(targetId), v.minLength(1, 'must not be empty'), v.maxLength(1000))],
+    'must be "alert" or a list of ids',
+  ),
   capture: v.optional(Capture),
   limits: v.optional(RuleLimits),
 });
@@ -80,7 +100,10 @@ export const RulesFile = strict({ version: v.literal(1, 'must be 1'), rules: v.a
 export type RulesFile = v.InferOutput<typeof RulesFile>;
 
 export const RunRequest = strict({
-  target: v.union([targetId, strict({ provider: v.picklist(['azure']), region: v.optional(v.string()), id: targetId })]),
+  target: v.union([
+    targetId,
+    strict({ provider: v.picklist(['azure']), region: v.optional(v.string()), id: targetId }),
+  ]),
   capture: v.optional(Capture),
   limits: v.optional(RunLimits),
   reason: v.optional(v.pipe(v.string(), v.maxLength(1000))),

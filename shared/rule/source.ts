@@ -34,5 +34,16 @@ export class RulesSource {
 
 function unreadable(path: string, error: unknown): RuleSet {
   const code = (error as NodeJS.ErrnoException).code ?? 'error';
-  return { rules: [], version: 'none', problems: [{ line: 1, column: 1, path: '', message: `The rules file ${path} cannot be read (${code}); set TRIPCAP_RULES_FILE` }] };
+  return {
+    rules: [],
+    version: 'none',
+    problems: [
+      {
+        line: 1,
+        column: 1,
+        path: '',
+        message: `The rules file ${path} cannot be read (${code}); set TRIPCAP_RULES_FILE`,
+      },
+    ],
+  };
 }

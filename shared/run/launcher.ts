@@ -1,7 +1,15 @@
 import type { Clock } from '../clock.ts';
 import type { Times } from '../config.ts';
 import { deriveId } from '../id.ts';
-import { ProviderError, type CaptureRequest, type Limits, type PreparedStart, type Provider, type ProviderName, type TargetAnswer } from '../provider/provider.ts';
+import {
+  ProviderError,
+  type CaptureRequest,
+  type Limits,
+  type PreparedStart,
+  type Provider,
+  type ProviderName,
+  type TargetAnswer,
+} from '../provider/provider.ts';
 import type { Ignored } from '../rule/plan.ts';
 import type { Rule } from '../rule/rule.ts';
 import type { Admission } from './admission.ts';
@@ -40,7 +48,11 @@ export class Launcher {
       const answer = provider.target(id);
       if (answer) return answer;
     }
-    return { kind: 'refused', reason: 'unsupported-target', detail: `"${id.slice(0, 200)}" is not the id of a machine of a configured cloud` };
+    return {
+      kind: 'refused',
+      reason: 'unsupported-target',
+      detail: `"${id.slice(0, 200)}" is not the id of a machine of a configured cloud`,
+    };
   }
 
   /** The id that a run made of these parts has. */
@@ -56,11 +68,19 @@ export class Launcher {
     if (existing) return { run: existing, created: false };
     const provider = this.#providerOf(target);
     const capture = rule ? rule.capture : request.capture;
-    const limits: Limits = rule ? { durationSeconds: rule.limits.durationSeconds, sizeBytes: rule.limits.sizeBytes } : request.limits;
+    const limits: Limits = rule
+      ? { durationSeconds: rule.limits.durationSeconds, sizeBytes: rule.limits.sizeBytes }
+      : request.limits;
     // Half of what the caller may wait: the other half is for the start itself.
-    const prepared = await prepare(provider, { runId: id, target, capture, limits }, clock.timeout(times.startDeadlineMs / 2));
+    const prepared = await prepare(
+      provider,
+      { runId: id, target, capture, limits },
+      clock.timeout(times.startDeadlineMs / 2),
+    );
     if (prepared instanceof ProviderError && prepared.code === 'target-not-found') {
-      return { ignored: { ...(rule ? { rule: rule.name } : {}), target, reason: 'unknown-target', detail: prepared.message } };
+      return {
+        ignored: { ...(rule ? { rule: rule.name } : {}), target, reason: 'unknown-target', detail: prepared.message },
+      };
     }
     const now = clock.now();
     const refusal = rule && (await admission.refusal(rule, target, id, now));
@@ -91,7 +111,11 @@ export class Launcher {
 }
 
 /** What the look-up found, or the error that it met: a cloud that is out of reach is no reason to lose the run. */
-async function prepare(provider: Provider, run: Parameters<Provider['prepare']>[0], signal: AbortSignal): Promise<PreparedStart | ProviderError> {
+async function prepare(
+  provider: Provider,
+  run: Parameters<Provider['prepare']>[0],
+  signal: AbortSignal,
+): Promise<PreparedStart | ProviderError> {
   try {
     return await provider.prepare(run, signal);
   } catch (error) {

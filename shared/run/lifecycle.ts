@@ -148,13 +148,17 @@ export class Lifecycle {
         return this.#apply(run.id, { type: 'tick' });
       }
       case 'running': {
-        if (run.session) await this.#apply(run.id, { type: 'observe', seen: await provider.inspect(run.session, signal) });
+        if (run.session)
+          await this.#apply(run.id, { type: 'observe', seen: await provider.inspect(run.session, signal) });
         const ticked = await this.#apply(run.id, { type: 'tick' });
         return ticked.state === 'stopping' ? this.#askStop(ticked, provider, signal) : ticked;
       }
       case 'stopping': {
         if (!run.session) return run;
-        const observed = await this.#apply(run.id, { type: 'observe', seen: await provider.inspect(run.session, signal) });
+        const observed = await this.#apply(run.id, {
+          type: 'observe',
+          seen: await provider.inspect(run.session, signal),
+        });
         if (observed.state !== 'stopping') return observed;
         await this.#apply(run.id, { type: 'tick' });
         return this.#askStop(observed, provider, signal);
@@ -176,7 +180,12 @@ export class Lifecycle {
     const signal = clock.timeout(callTimeoutMs);
     try {
       if (prepared instanceof ProviderError) throw prepared;
-      const start = prepared ?? (await provider.prepare({ runId: run.id, target: run.target, capture: run.capture, limits: run.limits }, signal));
+      const start =
+        prepared ??
+        (await provider.prepare(
+          { runId: run.id, target: run.target, capture: run.capture, limits: run.limits },
+          signal,
+        ));
       const askedBefore = run.askedAt;
       let mine = false;
       const asking = await this.#parts.runs.update(run.id, (current) => {
@@ -192,12 +201,18 @@ export class Lifecycle {
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
       log.warn(`start: ${error.message}`, { run: run.id });
-      return this.#apply(run.id, error.retry ? { type: 'delay', detail: error.message } : { type: 'refuse', code: error.code, detail: error.message });
+      return this.#apply(
+        run.id,
+        error.retry
+          ? { type: 'delay', detail: error.message }
+          : { type: 'refuse', code: error.code, detail: error.message },
+      );
     }
   }
 
   async #askStop(run: Run, provider: Provider, signal: AbortSignal): Promise<Run> {
-    if (!run.session || (run.stopAskedAt !== undefined && this.#since(run.stopAskedAt) < this.#parts.times.stopRetryMs)) return run;
+    if (!run.session || (run.stopAskedAt !== undefined && this.#since(run.stopAskedAt) < this.#parts.times.stopRetryMs))
+      return run;
     await provider.stop(run.session, signal);
     return this.#apply(run.id, { type: 'stop-asked' });
   }
@@ -213,7 +228,8 @@ export class Lifecycle {
     const at = parseBlobUrl(run.session.storagePath);
     if (!at) return;
     // The claim follows the path's being known in a second write, which a crash may have kept from happening.
-    if ((await this.#parts.runs.claimant(at.container, at.blob)) === undefined) await this.#parts.runs.claim(at.container, at.blob, run.id);
+    if ((await this.#parts.runs.claimant(at.container, at.blob)) === undefined)
+      await this.#parts.runs.claim(at.container, at.blob, run.id);
     for (const account of accounts) await this.addFile(account, at.container, at.blob);
   }
 
@@ -221,7 +237,8 @@ export class Lifecycle {
     if (!run.session) return;
     const { status: _, ...unread } = run.session;
     const seen = await this.#provider(run).inspect(unread, this.#parts.clock.timeout(callTimeoutMs));
-    if ('session' in seen && seen.session.storagePath) await this.#apply(run.id, { type: 'asked', session: { ...seen.session, status: run.session.status } });
+    if ('session' in seen && seen.session.storagePath)
+      await this.#apply(run.id, { type: 'asked', session: { ...seen.session, status: run.session.status } });
   }
 
   async #removeSession(run: Run, provider: Provider, signal: AbortSignal): Promise<Run> {
@@ -246,7 +263,10 @@ export class Lifecycle {
       const at = parseBlobUrl(after.session.storagePath);
       if (at) await runs.claim(at.container, at.blob, id);
     }
-    if (before && before.state !== after.state) log.info(`run ${before.state} -> ${after.state}${after.verdict ? `: ${after.verdict.summary}` : ''}`, { run: id });
+    if (before && before.state !== after.state)
+      log.info(`run ${before.state} -> ${after.state}${after.verdict ? `: ${after.verdict.summary}` : ''}`, {
+        run: id,
+      });
     return after;
   }
 

@@ -1,5 +1,11 @@
 import type { Times } from '../config.ts';
-import { providerErrors, type EndCause, type Observation, type ProviderErrorCode, type Session } from '../provider/provider.ts';
+import {
+  providerErrors,
+  type EndCause,
+  type Observation,
+  type ProviderErrorCode,
+  type Session,
+} from '../provider/provider.ts';
 import { expectsFile, isFinal, type Run, type RunFile, type StopReason, type TimelineEvent } from './run.ts';
 import { judge } from './verdict.ts';
 
@@ -54,12 +60,17 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
   switch (event.type) {
     case 'ask':
       if (run.state !== 'accepted' && run.state !== 'starting') throw new IllegalMove(run, event);
-      return note({ ...run, state: 'starting', session: event.session, firstAskedAt: run.firstAskedAt ?? at, askedAt: at }, at, 'start-asked');
+      return note(
+        { ...run, state: 'starting', session: event.session, firstAskedAt: run.firstAskedAt ?? at, askedAt: at },
+        at,
+        'start-asked',
+      );
     case 'asked':
       return run.session && isFinal(run.state) ? run : { ...run, session: merge(run.session, event.session) };
     case 'refuse':
       if (isFinal(run.state)) return run;
-      if (run.state !== 'accepted' && run.state !== 'starting' && run.state !== 'stopping') throw new IllegalMove(run, event);
+      if (run.state !== 'accepted' && run.state !== 'starting' && run.state !== 'stopping')
+        throw new IllegalMove(run, event);
       return fail(run, event.code, event.detail, at);
     case 'delay':
       return run.timeline.at(-1)?.event === 'start-delayed' ? run : note(run, at, 'start-delayed', event.detail);
@@ -74,9 +85,15 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
     case 'tick':
       return tick(run, now, times);
     case 'removal-asked':
-      return note({ ...run, removal: { askedAt: at, attempts: (run.removal?.attempts ?? 0) + 1, done: false } }, at, 'removal-asked');
+      return note(
+        { ...run, removal: { askedAt: at, attempts: (run.removal?.attempts ?? 0) + 1, done: false } },
+        at,
+        'removal-asked',
+      );
     case 'removed':
-      return run.removal?.done ? run : note({ ...run, removal: { askedAt: at, attempts: run.removal?.attempts ?? 0, done: true } }, at, 'removed');
+      return run.removal?.done
+        ? run
+        : note({ ...run, removal: { askedAt: at, attempts: run.removal?.attempts ?? 0, done: true } }, at, 'removed');
     case 'remove-again':
       return run.removal === undefined ? run : { ...run, removal: { askedAt: at, attempts: 0, done: false } };
   }
@@ -102,9 +119,12 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
     case 'pending':
       return known;
     case 'refused':
-      return run.startedAt === undefined ? fail(known, 'invalid', seen.detail, at) : ended(known, run.startedAt, 'error', seen.detail, at);
+      return run.startedAt === undefined
+        ? fail(known, 'invalid', seen.detail, at)
+        : ended(known, run.startedAt, 'error', seen.detail, at);
     case 'running':
-      if (run.state === 'starting') return note({ ...known, state: 'running', startedAt: startedAt ?? at }, at, 'running');
+      if (run.state === 'starting')
+        return note({ ...known, state: 'running', startedAt: startedAt ?? at }, at, 'running');
       return { ...known, startedAt: startedAt ?? at };
     case 'ended':
       return ended(known, startedAt ?? run.askedAt ?? at, seen.cause, seen.reason, at);
@@ -118,11 +138,25 @@ function gone(run: Run, now: Date, times: Times): Run {
   if (run.startedAt === undefined && elapsed(run.askedAt, now) < times.startRetryMs) return run;
   switch (run.state) {
     case 'running':
-      return collect({ ...run, stop: run.stop ?? { reason: 'lost', by: 'cloud', at, detail: 'The session is no longer in the cloud; somebody or something else removed it' } }, at, 'the session is gone');
+      return collect(
+        {
+          ...run,
+          stop: run.stop ?? {
+            reason: 'lost',
+            by: 'cloud',
+            at,
+            detail: 'The session is no longer in the cloud; somebody or something else removed it',
+          },
+        },
+        at,
+        'the session is gone',
+      );
     case 'stopping':
       if (run.startedAt !== undefined) return collect(run, at, 'the session is gone');
       // Never seen at all: an operator's wish is fulfilled, a start that was never confirmed has failed.
-      return run.stop?.reason === 'lost' ? fail(run, 'unavailable', 'The cloud never confirmed the start, and holds no session of this run', at) : complete(run, at);
+      return run.stop?.reason === 'lost'
+        ? fail(run, 'unavailable', 'The cloud never confirmed the start, and holds no session of this run', at)
+        : complete(run, at);
     case 'accepted':
     case 'starting':
     case 'collecting':
@@ -135,9 +169,9 @@ function gone(run: Run, now: Date, times: Times): Run {
 const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
   'time-limit': { reason: 'time-limit', say: 'The cloud ended it at the time limit' },
   'size-limit': { reason: 'size-limit', say: 'The cloud ended it at the size limit' },
-  'stopped': { reason: 'cloud', say: 'Somebody else stopped it in the cloud' },
-  'error': { reason: 'cloud', say: 'The cloud ended it with an error' },
-  'unknown': { reason: 'cloud', say: 'The cloud ended it without a reason that is known' },
+  stopped: { reason: 'cloud', say: 'Somebody else stopped it in the cloud' },
+  error: { reason: 'cloud', say: 'The cloud ended it with an error' },
+  unknown: { reason: 'cloud', say: 'The cloud ended it without a reason that is known' },
 };
 
 function ended(run: Run, startedAt: string, cause: EndCause, word: string | undefined, at: string): Run {
@@ -172,12 +206,31 @@ function requestStop(run: Run, reason: StopReason, detail: string | undefined, a
 
 function addFile(run: Run, file: RunFile, at: string): Run {
   const old = run.files.find((f) => f.id === file.id);
-  if (old && old.packets === file.packets && old.bytes === file.bytes && old.verdict === file.verdict && run.state !== 'collecting') return run;
+  if (
+    old &&
+    old.packets === file.packets &&
+    old.bytes === file.bytes &&
+    old.verdict === file.verdict &&
+    run.state !== 'collecting'
+  )
+    return run;
   const files = old ? run.files.map((f) => (f.id === file.id ? file : f)) : [...run.files, file];
   let next = note({ ...run, files }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`);
   // Azure's word for the size limit is not known; a file as large as was allowed tells.
-  if (next.stop?.by === 'cloud' && next.stop.reason === 'cloud' && next.session?.errors.length === 0 && file.bytes >= run.limits.sizeBytes * 0.98) {
-    next = { ...next, stop: { ...next.stop, reason: 'size-limit', detail: `The file reached the size limit; ${next.stop.detail ?? ''}`.trim() } };
+  if (
+    next.stop?.by === 'cloud' &&
+    next.stop.reason === 'cloud' &&
+    next.session?.errors.length === 0 &&
+    file.bytes >= run.limits.sizeBytes * 0.98
+  ) {
+    next = {
+      ...next,
+      stop: {
+        ...next.stop,
+        reason: 'size-limit',
+        detail: `The file reached the size limit; ${next.stop.detail ?? ''}`.trim(),
+      },
+    };
   }
   if (run.state === 'collecting') return complete(next, at);
   return run.state === 'completed' ? { ...next, verdict: judge(next) } : next;
@@ -188,15 +241,28 @@ function tick(run: Run, now: Date, times: Times): Run {
   switch (run.state) {
     case 'accepted':
       if (elapsed(run.createdAt, now) < times.acceptedTimeoutMs) return run;
-      return fail(run, 'unavailable', run.timeline.findLast((e) => e.event === 'start-delayed')?.detail ?? 'The cloud could not be asked in time', at);
+      return fail(
+        run,
+        'unavailable',
+        run.timeline.findLast((e) => e.event === 'start-delayed')?.detail ?? 'The cloud could not be asked in time',
+        at,
+      );
     case 'starting':
-      return elapsed(run.firstAskedAt, now) < times.startingTimeoutMs ? run : requestStop(run, 'lost', 'The cloud did not confirm the start in time; it may exist, so it is stopped', at);
+      return elapsed(run.firstAskedAt, now) < times.startingTimeoutMs
+        ? run
+        : requestStop(run, 'lost', 'The cloud did not confirm the start in time; it may exist, so it is stopped', at);
     case 'running':
       if (elapsed(run.startedAt, now) < run.limits.durationSeconds * 1000 + times.limitGraceMs) return run;
       return requestStop(run, 'time-limit', 'Its time is up and the cloud had not ended it', at);
     case 'stopping':
-      if (elapsed(run.stop?.at, now) < times.stoppingAlarmMs || run.timeline.some((e) => e.event === 'alarm')) return run;
-      return note(run, at, 'alarm', 'The stop is not confirmed; the session may still be capturing. Look at it in the cloud\'s portal');
+      if (elapsed(run.stop?.at, now) < times.stoppingAlarmMs || run.timeline.some((e) => e.event === 'alarm'))
+        return run;
+      return note(
+        run,
+        at,
+        'alarm',
+        "The stop is not confirmed; the session may still be capturing. Look at it in the cloud's portal",
+      );
     case 'collecting':
       return elapsed(run.stoppedAt, now) < times.fileTimeoutMs ? run : complete(run, at);
     case 'completed':
@@ -212,13 +278,22 @@ function complete(run: Run, at: string): Run {
 }
 
 function fail(run: Run, code: ProviderErrorCode, detail: string, at: string): Run {
-  const verdict = { code: code === 'unavailable' ? 'not-started' : code, summary: `No capture: ${detail}`, next: providerErrors[code].next };
+  const verdict = {
+    code: code === 'unavailable' ? 'not-started' : code,
+    summary: `No capture: ${detail}`,
+    next: providerErrors[code].next,
+  };
   return note({ ...run, state: 'failed', completedAt: at, verdict }, at, 'failed', detail);
 }
 
 /** What is newly known wins; what an answer leaves out is kept. */
 function merge(old: Session | undefined, seen: Session): Session {
-  return { ...old, ...seen, storagePath: seen.storagePath ?? old?.storagePath, filePath: seen.filePath ?? old?.filePath };
+  return {
+    ...old,
+    ...seen,
+    storagePath: seen.storagePath ?? old?.storagePath,
+    filePath: seen.filePath ?? old?.filePath,
+  };
 }
 
 function elapsed(since: string | undefined, now: Date): number {
@@ -230,6 +305,7 @@ const timelineLength = 60;
 /** The first ten entries stay, and the newest; a row must not grow without end. */
 function note(run: Run, at: string, event: TimelineEvent, detail?: string): Run {
   const entry = { at, event, ...(detail === undefined ? {} : { detail: detail.slice(0, 500) }) };
-  const timeline = run.timeline.length < timelineLength ? run.timeline : [...run.timeline.slice(0, 10), ...run.timeline.slice(11)];
+  const timeline =
+    run.timeline.length < timelineLength ? run.timeline : [...run.timeline.slice(0, 10), ...run.timeline.slice(11)];
   return { ...run, timeline: [...timeline, entry] };
 }

@@ -4,7 +4,17 @@ export const runStates = ['accepted', 'starting', 'running', 'stopping', 'collec
 export type RunState = (typeof runStates)[number];
 
 /** Why a run ended. A closed list: clients switch on it. */
-export const stopReasons = ['time-limit', 'size-limit', 'budget', 'alert-resolved', 'operator', 'replaced', 'cloud', 'lost', 'leak'] as const;
+export const stopReasons = [
+  'time-limit',
+  'size-limit',
+  'budget',
+  'alert-resolved',
+  'operator',
+  'replaced',
+  'cloud',
+  'lost',
+  'leak',
+] as const;
 export type StopReason = (typeof stopReasons)[number];
 
 /** What the timeline of a run can say. A closed list. */
@@ -92,7 +102,24 @@ export function expectsFile(run: Run): boolean {
 
 /** The run as the API shows it; members that do not apply yet are absent. */
 export function toView(run: Run): Record<string, unknown> {
-  const { id, provider, target, state, trigger, capture, limits, session, stop, files, verdict, createdAt, startedAt, stoppedAt, completedAt, timeline } = run;
+  const {
+    id,
+    provider,
+    target,
+    state,
+    trigger,
+    capture,
+    limits,
+    session,
+    stop,
+    files,
+    verdict,
+    createdAt,
+    startedAt,
+    stoppedAt,
+    completedAt,
+    timeline,
+  } = run;
   return {
     id,
     provider,
@@ -101,7 +128,13 @@ export function toView(run: Run): Record<string, unknown> {
     trigger,
     capture,
     limits: { durationSeconds: limits.durationSeconds, sizeBytes: limits.sizeBytes },
-    session: session && { id: session.id, status: session.status, errors: session.errors, storagePath: session.storagePath, filePath: session.filePath },
+    session: session && {
+      id: session.id,
+      status: session.status,
+      errors: session.errors,
+      storagePath: session.storagePath,
+      filePath: session.filePath,
+    },
     stop,
     captures: files.map((file) => file.id),
     verdict,

@@ -11,7 +11,12 @@ import type { Run } from './run.ts';
  * Starts a run for a runbook or an operator. With an idempotency key the same request gives the same run, and another request
  * under the same key is a 409. Refusals are 409 with `reason` from the closed list, faults of the request 400 with all of them.
  */
-export async function startRunbook(launcher: Launcher, check: CheckCapture, body: unknown, idempotencyKey: string | undefined): Promise<{ run: Run; created: boolean }> {
+export async function startRunbook(
+  launcher: Launcher,
+  check: CheckCapture,
+  body: unknown,
+  idempotencyKey: string | undefined,
+): Promise<{ run: Run; created: boolean }> {
   const parsed = v.safeParse(RunRequest, body);
   if (!parsed.success) {
     throw invalid(parsed.issues.map((issue) => ({ path: v.getDotPath(issue) ?? '', message: issue.message })));
@@ -20,7 +25,10 @@ export async function startRunbook(launcher: Launcher, check: CheckCapture, body
   const limits = toLimits(parsed.output.limits);
   const faults = [
     ...limitFaults(parsed.output.limits).map(({ key, message }) => ({ path: `limits.${key}`, message })),
-    ...check(capture, limits).map((message) => ({ path: /^the (duration|size)/.test(message) ? 'limits' : 'capture', message })),
+    ...check(capture, limits).map((message) => ({
+      path: /^the (duration|size)/.test(message) ? 'limits' : 'capture',
+      message,
+    })),
   ];
   if (faults.length > 0) throw invalid(faults);
   if (idempotencyKey !== undefined && (idempotencyKey.length === 0 || idempotencyKey.length > 200)) {
@@ -33,14 +41,24 @@ export async function startRunbook(launcher: Launcher, check: CheckCapture, body
   const launched = await launcher.launch({
     idParts: ['runbook', idempotencyKey ?? randomId()],
     target: answer.id,
-    trigger: { kind: 'runbook', source: 'api', ...(reason === undefined ? {} : { reason }), ...(incident === undefined ? {} : { incident }) },
+    trigger: {
+      kind: 'runbook',
+      source: 'api',
+      ...(reason === undefined ? {} : { reason }),
+      ...(incident === undefined ? {} : { incident }),
+    },
     capture,
     limits,
     requestHash,
   });
-  if (launched.ignored) throw new Problem('refused', launched.ignored.detail, { members: { reason: launched.ignored.reason } });
+  if (launched.ignored)
+    throw new Problem('refused', launched.ignored.detail, { members: { reason: launched.ignored.reason } });
   if (!launched.created && launched.run.requestHash !== requestHash) {
-    throw new Problem('idempotency-conflict', `Idempotency-Key was used for another request, which made run ${launched.run.id}`, { members: { run: launched.run.id } });
+    throw new Problem(
+      'idempotency-conflict',
+      `Idempotency-Key was used for another request, which made run ${launched.run.id}`,
+      { members: { run: launched.run.id } },
+    );
   }
   return launched;
 }
@@ -52,5 +70,9 @@ function invalid(problems: { path: string; message: string }[]): Problem {
 
 /** JSON with the keys in order, so that the order in which a caller wrote them does not count. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, v: unknown) => (typeof v === 'object' && v !== null && !Array.isArray(v) ? Object.fromEntries(Object.entries(v).toSorted(([a], [b]) => (a < b ? -1 : 1))) : v));
+  return JSON.stringify(value, (_, v: unknown) =>
+    typeof v === 'object' && v !== null && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
+  );
 }

@@ -19,7 +19,9 @@ export async function listSessions(
     sessions.map(async ({ runId, ...session }): Promise<MarkedSession> => {
       if (runId === undefined) return { ...session, mark: 'foreign' };
       const run = await runs.get(runId);
-      return run && isOpen(run) ? { ...session, mark: 'ours', run: runId } : { ...session, mark: 'leaked', ...(run ? { run: runId } : {}) };
+      return run && isOpen(run)
+        ? { ...session, mark: 'ours', run: runId }
+        : { ...session, mark: 'leaked', ...(run ? { run: runId } : {}) };
     }),
   );
 }

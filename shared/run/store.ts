@@ -4,7 +4,12 @@ import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts
 import type { Columns, Table } from '../storage/table.ts';
 import { isFinal, isOpen, type Run, type RunState } from './run.ts';
 
-export type RunFilter = { state?: RunState | undefined; target?: string | undefined; alert?: string | undefined; incident?: string | undefined };
+export type RunFilter = {
+  state?: RunState | undefined;
+  target?: string | undefined;
+  alert?: string | undefined;
+  incident?: string | undefined;
+};
 
 /**
  * Runs in a table:
@@ -96,7 +101,8 @@ export class RunStore {
     const ids = (await this.open()).map((mark) => mark.id);
     for (let i = 0; i < ids.length; i += 50) {
       for (const run of await Promise.all(ids.slice(i, i + 50).map((id) => this.get(id)))) {
-        if (run?.state === state && Object.entries(where).every(([name, value]) => columnsOf(run)[name] === value)) runs.push(run);
+        if (run?.state === state && Object.entries(where).every(([name, value]) => columnsOf(run)[name] === value))
+          runs.push(run);
       }
     }
     const keyOf = (run: Run): string => listKey(new Date(run.createdAt), run.id);
@@ -104,12 +110,18 @@ export class RunStore {
     const inRange = runs
       .filter((run) => {
         const at = new Date(run.createdAt);
-        return keyOf(run) > after && (query.since === undefined || at >= query.since) && (query.until === undefined || at <= query.until);
+        return (
+          keyOf(run) > after &&
+          (query.since === undefined || at >= query.since) &&
+          (query.until === undefined || at <= query.until)
+        );
       })
       .toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
     const items = inRange.slice(0, query.limit);
     const last = items.at(-1);
-    return inRange.length > items.length && last ? { items, next: Buffer.from(keyOf(last)).toString('base64url') } : { items };
+    return inRange.length > items.length && last
+      ? { items, next: Buffer.from(keyOf(last)).toString('base64url') }
+      : { items };
   }
 
   /** Ties a file to a run before it comes. The path is compared without regard to case, whatever host its URL has. */
@@ -124,7 +136,11 @@ export class RunStore {
 
 function columnsOf(run: Run): Columns {
   const { alertId, incident } = run.trigger;
-  return { target: run.target, ...(alertId === undefined ? {} : { alert: alertId }), ...(incident === undefined ? {} : { incident }) };
+  return {
+    target: run.target,
+    ...(alertId === undefined ? {} : { alert: alertId }),
+    ...(incident === undefined ? {} : { incident }),
+  };
 }
 
 function pathKey(container: string, blob: string): string {

@@ -2,36 +2,73 @@ import { providerErrors, type ProviderErrorCode } from '../provider/provider.ts'
 import { expectsFile, type Run, type Verdict } from './run.ts';
 
 /** The plain-words results of a run, by code. A closed list; a run that failed to start has the code of the cloud's error. */
-export const runVerdicts = ['captured', 'empty', 'damaged', 'on-machine', 'no-file', 'agent-error', 'never-started', 'not-started'] as const;
+export const runVerdicts = [
+  'captured',
+  'empty',
+  'damaged',
+  'on-machine',
+  'no-file',
+  'agent-error',
+  'never-started',
+  'not-started',
+] as const;
 
 export type RunVerdictCode = (typeof runVerdicts)[number] | Exclude<ProviderErrorCode, 'unavailable'>;
 
 /** What a completed run came to, and what to do next. */
 export function judge(run: Run): Verdict {
-  const verdict = (code: (typeof runVerdicts)[number], summary: string, next: string): Verdict => ({ code, summary, next });
+  const verdict = (code: (typeof runVerdicts)[number], summary: string, next: string): Verdict => ({
+    code,
+    summary,
+    next,
+  });
   const why = run.stop ? ` (${run.stop.reason})` : '';
   const errors = run.session?.errors ?? [];
   if (run.files.length > 0) {
     const packets = run.files.reduce((n, f) => n + f.packets, 0);
     const files = run.files.length === 1 ? 'one file' : `${run.files.length} files`;
     const damaged = run.files.find((f) => f.verdict === 'damaged' || f.verdict === 'not-a-capture');
-    if (damaged) return verdict('damaged', `${packets} packets could be read; a file is damaged or cut${why}`, `Read what is there: GET /api/captures/${damaged.id} says where the damage begins.`);
+    if (damaged)
+      return verdict(
+        'damaged',
+        `${packets} packets could be read; a file is damaged or cut${why}`,
+        `Read what is there: GET /api/captures/${damaged.id} says where the damage begins.`,
+      );
     if (packets === 0) {
       const filters = (run.capture.filters ?? []).length > 0;
-      return verdict('empty', `The file came and holds no packets${why}`, filters ? 'Check the filters: no traffic matched them while the capture ran.' : 'Check that the machine had traffic while the capture ran.');
+      return verdict(
+        'empty',
+        `The file came and holds no packets${why}`,
+        filters
+          ? 'Check the filters: no traffic matched them while the capture ran.'
+          : 'Check that the machine had traffic while the capture ran.',
+      );
     }
     return verdict('captured', `${packets} packets in ${files}${why}`, `Read them: GET /api/captures?run=${run.id}`);
   }
-  if (run.startedAt === undefined && run.stoppedAt !== undefined && run.askedAt === undefined) return verdict('never-started', `Stopped before the cloud was asked${why}`, 'Nothing to do: nothing ran.');
-  if (run.startedAt === undefined) return verdict('never-started', `Stopped before it ran${why}`, 'Nothing to do: nothing ran.');
-  if (!expectsFile(run)) return verdict('on-machine', `The file stays on the machine: ${run.session?.filePath}${why}`, `Fetch ${run.session?.filePath} from the machine.`);
-  if (errors.length > 0) return verdict('agent-error', `No file came; the cloud reports ${errors.join(', ')}`, agentAdvice(errors));
-  return verdict('no-file', `It ran, but no file came to ${run.session?.storagePath ?? 'storage'}${why}`, 'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.');
+  if (run.startedAt === undefined && run.stoppedAt !== undefined && run.askedAt === undefined)
+    return verdict('never-started', `Stopped before the cloud was asked${why}`, 'Nothing to do: nothing ran.');
+  if (run.startedAt === undefined)
+    return verdict('never-started', `Stopped before it ran${why}`, 'Nothing to do: nothing ran.');
+  if (!expectsFile(run))
+    return verdict(
+      'on-machine',
+      `The file stays on the machine: ${run.session?.filePath}${why}`,
+      `Fetch ${run.session?.filePath} from the machine.`,
+    );
+  if (errors.length > 0)
+    return verdict('agent-error', `No file came; the cloud reports ${errors.join(', ')}`, agentAdvice(errors));
+  return verdict(
+    'no-file',
+    `It ran, but no file came to ${run.session?.storagePath ?? 'storage'}${why}`,
+    'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.',
+  );
 }
 
 function agentAdvice(errors: string[]): string {
-  if (errors.includes('StorageFailed')) return 'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.';
+  if (errors.includes('StorageFailed'))
+    return 'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.';
   if (errors.includes('LocalFileFailed')) return 'Check disk space and permissions of the capture path on the machine.';
   if (errors.includes('AgentStopped')) return providerErrors['agent-failed'].next;
-  return 'Look at the Network Watcher agent\'s log on the machine, then start the capture again.';
+  return "Look at the Network Watcher agent's log on the machine, then start the capture again.";
 }

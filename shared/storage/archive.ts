@@ -20,6 +20,8 @@ export class BlobArchive implements Archive {
   async put(name: string, text: string): Promise<void> {
     const container = await this.#container();
     const blob = container.getBlockBlobClient(name);
-    await storageCall('archive a payload', () => blob.upload(text, Buffer.byteLength(text), { blobHTTPHeaders: { blobContentType: 'application/json' } }));
+    await storageCall('archive a payload', () =>
+      blob.upload(text, Buffer.byteLength(text), { blobHTTPHeaders: { blobContentType: 'application/json' } }),
+    );
   }
 }

@@ -9,27 +9,49 @@ import { Problem } from '../problem.ts';
 export type IdentityFor = (clientId: string | undefined) => TokenSource;
 
 // Short: a webhook has to answer within seconds, and every caller of storage (sender, queue, timer) tries again by itself.
-const retry = { maxRetries: 2, retryDelayInMs: 150, maxRetryDelayInMs: 600 };
-const pipelineRetry = { maxTries: 3, retryDelayInMs: 150, maxRetryDelayInMs: 600, tryTimeoutInMs: 60_000 };
+const tableRetry = { maxRetries: 1, retryDelayInMs: 200, maxRetryDelayInMs: 500 };
+const tryTimeoutMs = 3000;
+const stateRetry = { maxTries: 2, retryDelayInMs: 200, maxRetryDelayInMs: 500, tryTimeoutInMs: tryTimeoutMs };
+// Captures are large and nobody waits for their being read.
+const captureRetry = { maxTries: 4, retryDelayInMs: 500, maxRetryDelayInMs: 5000, tryTimeoutInMs: 10 * 60_000 };
 
-export async function connectTable(connection: StorageConnection, name: string, identityFor: IdentityFor): Promise<TableClient> {
+export async function connectTable(
+  connection: StorageConnection,
+  name: string,
+  identityFor: IdentityFor,
+): Promise<TableClient> {
   const { TableClient } = await import('./sdk.lazy.ts');
   const client =
     connection.kind === 'connectionString'
-      ? TableClient.fromConnectionString(connection.value, name, { allowInsecureConnection: true, retryOptions: retry })
-      : new TableClient(connection.tableUrl, name, identityFor(connection.clientId), { retryOptions: retry });
+      ? TableClient.fromConnectionString(connection.value, name, { allowInsecureConnection: true, retryOptions: tableRetry })
+      : new TableClient(connection.tableUrl, name, identityFor(connection.clientId), { retryOptions: tableRetry });
+  client.pipeline.addPolicy({
+    name: 'tryTimeout',
+    sendRequest: (request, next) => {
+      request.timeout = tryTimeoutMs;
+      return next(request);
+    },
+  });
   await storageCall(`create table ${name}`, () => client.createTable());
   return client;
 }
 
-export async function connectQueues(connection: StorageConnection, identityFor: IdentityFor): Promise<QueueServiceClient> {
+export async function connectQueues(
+  connection: StorageConnection,
+  identityFor: IdentityFor,
+): Promise<QueueServiceClient> {
   const { QueueServiceClient } = await import('./sdk.lazy.ts');
   return connection.kind === 'connectionString'
-    ? QueueServiceClient.fromConnectionString(connection.value, { retryOptions: pipelineRetry })
-    : new QueueServiceClient(connection.queueUrl, identityFor(connection.clientId), { retryOptions: pipelineRetry });
+    ? QueueServiceClient.fromConnectionString(connection.value, { retryOptions: stateRetry })
+    : new QueueServiceClient(connection.queueUrl, identityFor(connection.clientId), { retryOptions: stateRetry });
 }
 
-export async function connectBlobs(connection: StorageConnection, identityFor: IdentityFor): Promise<BlobServiceClient> {
+export async function connectBlobs(
+  connection: StorageConnection,
+  identityFor: IdentityFor,
+  use: 'state' | 'captures',
+): Promise<BlobServiceClient> {
+  const pipelineRetry = use === 'state' ? stateRetry : captureRetry;
   const { BlobServiceClient } = await import('./sdk.lazy.ts');
   return connection.kind === 'connectionString'
     ? BlobServiceClient.fromConnectionString(connection.value, { retryOptions: pipelineRetry })
@@ -43,8 +65,16 @@ export async function storageCall<T>(what: string, call: () => Promise<T>): Prom
   } catch (error) {
     const status = statusOf(error);
     if (status !== undefined && status < 500 && status !== 401 && status !== 403 && status !== 429) throw error;
-    const why = status === 401 || status === 403 ? 'refused: the app\'s identity needs the data roles of the storage account' : status === undefined ? 'out of reach' : `failing (${status})`;
-    throw new Problem('storage-unavailable', `Storage is ${why}; tried to ${what}`, { retryAfterSeconds: 15, cause: error });
+    const why =
+      status === 401 || status === 403
+        ? "refused: the app's identity needs the data roles of the storage account"
+        : status === undefined
+          ? 'out of reach'
+          : `failing (${status})`;
+    throw new Problem('storage-unavailable', `Storage is ${why}; tried to ${what}`, {
+      retryAfterSeconds: 15,
+      cause: error,
+    });
   }
 }
 

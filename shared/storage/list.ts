@@ -2,7 +2,12 @@ import { Problem } from '../problem.ts';
 import type { Columns, Row, Table } from './table.ts';
 
 /** What every list of the API takes. */
-export type ListQuery = { limit: number; since?: Date | undefined; until?: Date | undefined; next?: string | undefined };
+export type ListQuery = {
+  limit: number;
+  since?: Date | undefined;
+  until?: Date | undefined;
+  next?: string | undefined;
+};
 
 export type Page<T> = { items: T[]; next?: string };
 
@@ -26,10 +31,13 @@ export async function listPage<V, T>(
   load: (row: Row<V>) => Promise<T | undefined>,
 ): Promise<Page<T>> {
   const scanLimit = 5000;
-  let after = query.next === undefined ? (query.until && `${String(lastMs - query.until.getTime()).padStart(13, '0')}-`) : decodeNext(query.next);
+  let after =
+    query.next === undefined
+      ? query.until && `${String(lastMs - query.until.getTime()).padStart(13, '0')}-`
+      : decodeNext(query.next);
   const upTo = query.since && `${String(lastMs - query.since.getTime()).padStart(13, '0')}-~`;
   const items: T[] = [];
-  for (let scanned = 0; scanned < scanLimit; ) {
+  for (let scanned = 0; scanned < scanLimit;) {
     const wanted = query.limit - items.length;
     const rows = await table.scan<V>(partition, { after, upTo, where, limit: wanted + 1 });
     const taken = rows.slice(0, wanted);
@@ -47,6 +55,7 @@ export async function listPage<V, T>(
 
 function decodeNext(next: string): string {
   const key = Buffer.from(next, 'base64url').toString('utf8');
-  if (!/^\d{13}-[0-9a-z-]+$/.test(key)) throw new Problem('invalid-request', '"next" is not a token of this list; take it from the page before');
+  if (!/^\d{13}-[0-9a-z-]+$/.test(key))
+    throw new Problem('invalid-request', '"next" is not a token of this list; take it from the page before');
   return key;
 }

@@ -58,12 +58,16 @@ export class AzureTable implements Table {
 
   async insert(partition: string, row: string, value: unknown, columns: Columns = {}): Promise<boolean> {
     const client = await this.#client();
-    return storageCall('insert a row', () => wins(() => client.createEntity(toEntity(partition, row, value, columns)), 409));
+    return storageCall('insert a row', () =>
+      wins(() => client.createEntity(toEntity(partition, row, value, columns)), 409),
+    );
   }
 
   async replace(partition: string, row: string, etag: string, value: unknown, columns: Columns = {}): Promise<boolean> {
     const client = await this.#client();
-    return storageCall('replace a row', () => wins(() => client.updateEntity(toEntity(partition, row, value, columns), 'Replace', { etag }), 412, 404));
+    return storageCall('replace a row', () =>
+      wins(() => client.updateEntity(toEntity(partition, row, value, columns), 'Replace', { etag }), 412, 404),
+    );
   }
 
   async put(partition: string, row: string, value: unknown, columns: Columns = {}): Promise<void> {
@@ -85,7 +89,9 @@ export class AzureTable implements Table {
     for (const [name, value] of Object.entries(where)) conditions.push(`${name} eq ${odata`${value}`}`);
     const rows: Row<T>[] = [];
     await storageCall('list rows', async () => {
-      const pages = client.listEntities({ queryOptions: { filter: conditions.join(' and ') } }).byPage({ maxPageSize: Math.min(limit, 1000) });
+      const pages = client
+        .listEntities({ queryOptions: { filter: conditions.join(' and ') } })
+        .byPage({ maxPageSize: Math.min(limit, 1000) });
       for await (const page of pages) {
         for (const entity of page) {
           rows.push(toRow<T>(entity));
@@ -114,13 +120,24 @@ function toEntity(partition: string, row: string, value: unknown, columns: Colum
   const json = JSON.stringify(value);
   const entity: Entity = { partitionKey: partition, rowKey: row, ...columns };
   const chunks = Math.ceil(json.length / chunkLength);
-  if (chunks > maxChunks) throw new RangeError(`A row of ${json.length} characters does not fit; long evidence belongs in a blob`);
+  if (chunks > maxChunks)
+    throw new RangeError(`A row of ${json.length} characters does not fit; long evidence belongs in a blob`);
   for (let i = 0; i < chunks; i++) entity[`json${i}`] = json.slice(i * chunkLength, (i + 1) * chunkLength);
   return entity;
 }
 
-function toRow<T>(entity: { partitionKey?: string; rowKey?: string; etag?: string; [column: string]: unknown }): Row<T> {
+function toRow<T>(entity: {
+  partitionKey?: string;
+  rowKey?: string;
+  etag?: string;
+  [column: string]: unknown;
+}): Row<T> {
   let json = '';
   for (let i = 0; typeof entity[`json${i}`] === 'string'; i++) json += entity[`json${i}`] as string;
-  return { partition: entity.partitionKey ?? '', row: entity.rowKey ?? '', etag: entity.etag ?? '', value: JSON.parse(json) as T };
+  return {
+    partition: entity.partitionKey ?? '',
+    row: entity.rowKey ?? '',
+    etag: entity.etag ?? '',
+    value: JSON.parse(json) as T,
+  };
 }

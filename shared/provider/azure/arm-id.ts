@@ -15,7 +15,10 @@ export type CaptureId = { subscription: string; resourceGroup: string; watcher: 
 
 /** Reads the ARM id of a packet capture; the case of its parts is kept. */
 export function parseCaptureId(id: string): CaptureId | undefined {
-  const match = /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.Network\/networkWatchers\/([^/]+)\/packetCaptures\/([^/]+)$/i.exec(id);
+  const match =
+    /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.Network\/networkWatchers\/([^/]+)\/packetCaptures\/([^/]+)$/i.exec(
+      id,
+    );
   if (!match) return undefined;
   const [, subscription = '', resourceGroup = '', watcher = '', name = ''] = match;
   return { subscription, resourceGroup, watcher, name };

@@ -54,7 +54,8 @@ export async function connectArm(settings: ArmSettings, subscription: string, cr
         http,
         createPipelineRequest({ url, method: 'GET', abortSignal: signal, allowInsecureConnection: insecure }),
       );
-      if (response.status !== 200) throw Object.assign(new Error(`GET answered ${response.status}`), { statusCode: response.status, response });
+      if (response.status !== 200)
+        throw Object.assign(new Error(`GET answered ${response.status}`), { statusCode: response.status, response });
       return JSON.parse(response.bodyAsText ?? 'null') as unknown;
     },
   };

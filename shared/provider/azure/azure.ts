@@ -34,7 +34,12 @@ type Extension = { properties?: { publisher?: string; type?: string; provisionin
 type CaptureBody = {
   properties?: { provisioningState?: string; storageLocation?: { storagePath?: string; filePath?: string } };
 };
-type StatusBody = { captureStartTime?: string; packetCaptureStatus?: string; stopReason?: string; packetCaptureError?: string[] } | null;
+type StatusBody = {
+  captureStartTime?: string;
+  packetCaptureStatus?: string;
+  stopReason?: string;
+  packetCaptureError?: string[];
+} | null;
 
 // A watcher is one per region and subscription and hardly ever changes.
 const watcherCacheMs = 5 * 60_000;
@@ -53,9 +58,18 @@ export class AzureProvider implements Provider {
   target(id: string): TargetAnswer | undefined {
     if (!/^\/subscriptions\//i.test(id)) return undefined;
     const machine = parseMachineId(id);
-    if (!machine) return { kind: 'refused', reason: 'unsupported-target', detail: 'Only virtual machines (Microsoft.Compute/virtualMachines) can be captured' };
+    if (!machine)
+      return {
+        kind: 'refused',
+        reason: 'unsupported-target',
+        detail: 'Only virtual machines (Microsoft.Compute/virtualMachines) can be captured',
+      };
     if (!this.#options.subscriptions.includes(machine.subscription)) {
-      return { kind: 'refused', reason: 'subscription-not-configured', detail: `Subscription ${machine.subscription} is not in TRIPCAP_SUBSCRIPTIONS` };
+      return {
+        kind: 'refused',
+        reason: 'subscription-not-configured',
+        detail: `Subscription ${machine.subscription} is not in TRIPCAP_SUBSCRIPTIONS`,
+      };
     }
     return { kind: 'target', id: machine.id };
   }
@@ -64,17 +78,24 @@ export class AzureProvider implements Provider {
     return checkCapture(capture, limits);
   }
 
-  async prepare(run: { runId: string; target: string; capture: CaptureRequest; limits: Limits }, signal: AbortSignal): Promise<PreparedStart> {
+  async prepare(
+    run: { runId: string; target: string; capture: CaptureRequest; limits: Limits },
+    signal: AbortSignal,
+  ): Promise<PreparedStart> {
     const faults = checkCapture(run.capture, run.limits);
     if (faults.length > 0) throw new ProviderError('invalid', faults.join('; '));
     const machine = parseMachineId(run.target);
     if (!machine) throw new ProviderError('invalid', `${run.target} is not a virtual machine`);
     const arm = await this.#arm(machine.subscription);
-    const [{ location, resources }, watchers] = await Promise.all([this.#machine(arm, machine, signal), this.#listWatchers(machine.subscription, arm, signal)]);
+    const [{ location, resources }, watchers] = await Promise.all([
+      this.#machine(arm, machine, signal),
+      this.#listWatchers(machine.subscription, arm, signal),
+    ]);
     const region = toRegion(location);
     checkAgent(machine, resources ?? (await this.#extensions(arm, machine, signal)));
     const watcher = parseWatcherId(watchers.find((w) => toRegion(w.location) === region)?.id ?? '');
-    if (!watcher) throw new ProviderError('no-watcher', `Subscription ${machine.subscription} has no network watcher in ${region}`);
+    if (!watcher)
+      throw new ProviderError('no-watcher', `Subscription ${machine.subscription} has no network watcher in ${region}`);
 
     const { storage, filePath } = this.#storage(run.capture, run.runId, region);
     const name = sessionName.format(this.#options.installation, run.runId);
@@ -85,7 +106,10 @@ export class AzureProvider implements Provider {
       totalBytesPerSession: run.limits.sizeBytes,
       timeLimitInSeconds: run.limits.durationSeconds,
       storageLocation: { ...storage, ...(filePath === undefined ? {} : { filePath }) },
-      filters: (run.capture.filters ?? []).map(({ protocol, ...rest }) => ({ protocol: protocol ?? 'Any', ...withoutUndefined(rest) })),
+      filters: (run.capture.filters ?? []).map(({ protocol, ...rest }) => ({
+        protocol: protocol ?? 'Any',
+        ...withoutUndefined(rest),
+      })),
     };
     const id = `/subscriptions/${machine.subscription}/resourceGroups/${watcher.resourceGroup}/providers/Microsoft.Network/networkWatchers/${watcher.watcher}/packetCaptures/${name}`;
     return { session: { id, errors: [], ...(filePath === undefined ? {} : { filePath }) }, request };
@@ -95,10 +119,16 @@ export class AzureProvider implements Provider {
     const { arm, at } = await this.#locate(session);
     let body: CaptureBody | undefined;
     try {
-      const poller = arm.network.packetCaptures.create(at.resourceGroup, at.watcher, at.name, request as PacketCapture, {
-        abortSignal: signal,
-        onResponse: (response) => (body = readJson<CaptureBody>(response.bodyAsText)),
-      });
+      const poller = arm.network.packetCaptures.create(
+        at.resourceGroup,
+        at.watcher,
+        at.name,
+        request as PacketCapture,
+        {
+          abortSignal: signal,
+          onResponse: (response) => (body = readJson<CaptureBody>(response.bodyAsText)),
+        },
+      );
       await poller.submitted();
       return { ...session, ...describe(body) };
     } catch (error) {
@@ -122,14 +152,21 @@ export class AzureProvider implements Provider {
         // A failed create carries no reason of its own; its status sometimes does.
         const status = await this.#queryStatus(session, signal).catch(() => undefined);
         const errors = status?.packetCaptureError ?? [];
-        return { phase: 'refused', session: { ...known, errors }, detail: errors.join(', ') || 'Azure accepted the packet capture and then failed to start it, without giving a reason' };
+        return {
+          phase: 'refused',
+          session: { ...known, errors },
+          detail:
+            errors.join(', ') ||
+            'Azure accepted the packet capture and then failed to start it, without giving a reason',
+        };
       }
       if (known.status !== 'Succeeded') return { phase: 'pending', session: known };
     }
     const status = await this.#queryStatus(session, signal);
     if (status === undefined) return { phase: 'gone' };
     // A 202 without a body is no news.
-    if (status === null) return isConfirmed(session.status) ? { phase: 'running', session: known } : { phase: 'pending', session: known };
+    if (status === null)
+      return isConfirmed(session.status) ? { phase: 'running', session: known } : { phase: 'pending', session: known };
     const startedAt = readTime(status.captureStartTime);
     const errors = status.packetCaptureError ?? [];
     const seen: Session = { ...known, status: status.packetCaptureStatus ?? 'Unknown', errors };
@@ -138,7 +175,13 @@ export class AzureProvider implements Provider {
       case 'NotStarted':
         return { phase: 'pending', session: { ...seen, status: known.status } };
       case 'Stopped':
-        return { phase: 'ended', session: seen, ...at, cause: endCause(status.stopReason, errors), reason: status.stopReason?.trim() };
+        return {
+          phase: 'ended',
+          session: seen,
+          ...at,
+          cause: endCause(status.stopReason, errors),
+          reason: status.stopReason?.trim(),
+        };
       case 'Error':
         return { phase: 'ended', session: seen, ...at, cause: 'error', reason: status.stopReason?.trim() };
       default:
@@ -162,7 +205,12 @@ export class AzureProvider implements Provider {
     const { arm, at } = await this.#locate(session);
     let status: number | undefined;
     try {
-      await arm.network.packetCaptures.delete(at.resourceGroup, at.watcher, at.name, { abortSignal: signal, onResponse: (response) => (status = response.status) }).submitted();
+      await arm.network.packetCaptures
+        .delete(at.resourceGroup, at.watcher, at.name, {
+          abortSignal: signal,
+          onResponse: (response) => (status = response.status),
+        })
+        .submitted();
     } catch (error) {
       if (armStatus(error) === 404) return true;
       throw toProviderError('delete the packet capture', error);
@@ -187,7 +235,9 @@ export class AzureProvider implements Provider {
     if (!at) return [];
     const sessions: ListedSession[] = [];
     try {
-      for await (const capture of arm.network.packetCaptures.list(at.resourceGroup, at.watcher, { abortSignal: signal })) {
+      for await (const capture of arm.network.packetCaptures.list(at.resourceGroup, at.watcher, {
+        abortSignal: signal,
+      })) {
         const name = capture.name ?? '';
         const runId = sessionName.parse(this.#options.installation, name);
         sessions.push({
@@ -225,7 +275,10 @@ export class AzureProvider implements Provider {
     const { arm, at } = await this.#locate(session);
     let body: CaptureBody | undefined;
     try {
-      await arm.network.packetCaptures.get(at.resourceGroup, at.watcher, at.name, { abortSignal: signal, onResponse: (response) => (body = readJson<CaptureBody>(response.bodyAsText)) });
+      await arm.network.packetCaptures.get(at.resourceGroup, at.watcher, at.name, {
+        abortSignal: signal,
+        onResponse: (response) => (body = readJson<CaptureBody>(response.bodyAsText)),
+      });
       return body ?? {};
     } catch (error) {
       if (armStatus(error) === 404) return undefined;
@@ -242,7 +295,10 @@ export class AzureProvider implements Provider {
     let body: StatusBody | undefined;
     try {
       await arm.network.packetCaptures
-        .getStatus(at.resourceGroup, at.watcher, at.name, { abortSignal: signal, onResponse: (response) => (body = readJson<StatusBody>(response.bodyAsText)) })
+        .getStatus(at.resourceGroup, at.watcher, at.name, {
+          abortSignal: signal,
+          onResponse: (response) => (body = readJson<StatusBody>(response.bodyAsText)),
+        })
         .submitted();
       return body?.packetCaptureStatus === undefined ? null : body;
     } catch (error) {
@@ -255,7 +311,12 @@ export class AzureProvider implements Provider {
     try {
       return (await arm.getCompute(machine.id, signal)) as Machine;
     } catch (error) {
-      if (armStatus(error) === 404) throw new ProviderError('target-not-found', `Virtual machine ${machine.name} was not found in resource group ${machine.resourceGroup}`, error);
+      if (armStatus(error) === 404)
+        throw new ProviderError(
+          'target-not-found',
+          `Virtual machine ${machine.name} was not found in resource group ${machine.resourceGroup}`,
+          error,
+        );
       throw toProviderError(`read virtual machine ${machine.name}`, error);
     }
   }
@@ -284,23 +345,35 @@ export class AzureProvider implements Provider {
   }
 
   /** Where the file goes: the configured account of the region unless the request names another configured one, or only a path on the machine. */
-  #storage(capture: CaptureRequest, runId: string, region: string): { storage: { storageId?: string; storagePath?: string }; filePath: string | undefined } {
+  #storage(
+    capture: CaptureRequest,
+    runId: string,
+    region: string,
+  ): { storage: { storageId?: string; storagePath?: string }; filePath: string | undefined } {
     const { storageId, storagePath, filePath: path } = capture.azure?.storageLocation ?? {};
     const filePath = path?.replaceAll('{run}', runId);
-    if (filePath !== undefined && storageId === undefined && storagePath === undefined) return { storage: {}, filePath };
+    if (filePath !== undefined && storageId === undefined && storagePath === undefined)
+      return { storage: {}, filePath };
     const accounts = this.#options.captureAccounts;
     const host = storagePath === undefined ? undefined : new URL(storagePath);
-    const account = storageId !== undefined
-      ? accounts.find((a) => a.id.toLowerCase() === storageId.toLowerCase())
-      : host !== undefined
-        ? accounts.find((a) => host.hostname.split('.')[0] === a.name || host.pathname.startsWith(`/${a.name}/`))
-        : accounts.find((a) => a.regions.includes(region));
+    const account =
+      storageId !== undefined
+        ? accounts.find((a) => a.id.toLowerCase() === storageId.toLowerCase())
+        : host !== undefined
+          ? accounts.find((a) => host.hostname.split('.')[0] === a.name || host.pathname.startsWith(`/${a.name}/`))
+          : accounts.find((a) => a.regions.includes(region) || a.regions.includes('*'));
     if (!account) {
       const wanted = storageId ?? storagePath ?? `region ${region}`;
       const have = accounts.map((a) => `${a.name} (${a.regions.join(', ')})`).join('; ') || 'none';
       throw new ProviderError('no-account', `No capture account for ${wanted}; configured: ${have}`);
     }
-    return { storage: { storageId: account.id, ...(storagePath === undefined ? {} : { storagePath: storagePath.replaceAll('{run}', runId) }) }, filePath };
+    return {
+      storage: {
+        storageId: account.id,
+        ...(storagePath === undefined ? {} : { storagePath: storagePath.replaceAll('{run}', runId) }),
+      },
+      filePath,
+    };
   }
 }
 
@@ -312,15 +385,27 @@ function toRegion(location: string | undefined): string {
 /** The extension's name is free; only publisher and type tell what it is. */
 function checkAgent(machine: MachineId, extensions: Extension[]): void {
   const agent = extensions.find(
-    ({ properties: p }) => p?.publisher?.toLowerCase() === 'microsoft.azure.networkwatcher' && /^networkwatcheragent(linux|windows)$/i.test(p.type ?? ''),
+    ({ properties: p }) =>
+      p?.publisher?.toLowerCase() === 'microsoft.azure.networkwatcher' &&
+      /^networkwatcheragent(linux|windows)$/i.test(p.type ?? ''),
   );
-  if (!agent) throw new ProviderError('agent-missing', `Virtual machine ${machine.name} has no Network Watcher agent extension (publisher Microsoft.Azure.NetworkWatcher)`);
-  if (agent.properties?.provisioningState === 'Failed') throw new ProviderError('agent-failed', `The Network Watcher agent extension of ${machine.name} is in state Failed`);
+  if (!agent)
+    throw new ProviderError(
+      'agent-missing',
+      `Virtual machine ${machine.name} has no Network Watcher agent extension (publisher Microsoft.Azure.NetworkWatcher)`,
+    );
+  if (agent.properties?.provisioningState === 'Failed')
+    throw new ProviderError(
+      'agent-failed',
+      `The Network Watcher agent extension of ${machine.name} is in state Failed`,
+    );
 }
 
 /** Provisioning is over: only queryStatus tells the state from here on. */
 function isConfirmed(status: string | undefined): boolean {
-  return status === 'Succeeded' || status === 'Running' || status === 'Stopped' || status === 'Error' || status === 'Unknown';
+  return (
+    status === 'Succeeded' || status === 'Running' || status === 'Stopped' || status === 'Error' || status === 'Unknown'
+  );
 }
 
 function describe(body: CaptureBody | undefined): Partial<Session> {
@@ -359,5 +444,7 @@ function readJson<T>(text: string | null | undefined): T | undefined {
 }
 
 function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> };
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
 }

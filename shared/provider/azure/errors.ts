@@ -9,7 +9,13 @@ const byCode: Record<string, ProviderErrorCode> = {
   PacketCaptureCountLimitReached: 'quota', // (guess)
 };
 
-const byStatus: Record<number, ProviderErrorCode> = { 401: 'unauthenticated', 403: 'forbidden', 404: 'invalid', 409: 'conflict', 429: 'throttled' };
+const byStatus: Record<number, ProviderErrorCode> = {
+  401: 'unauthenticated',
+  403: 'forbidden',
+  404: 'invalid',
+  409: 'conflict',
+  429: 'throttled',
+};
 
 /** Turns whatever the SDK throws into a ProviderError, by status and code, never by the words of the message. */
 export function toProviderError(what: string, error: unknown): ProviderError {
@@ -18,7 +24,8 @@ export function toProviderError(what: string, error: unknown): ProviderError {
   const detail = `${what}: ${armMessage(error) ?? message ?? String(error)}`.slice(0, 500);
   if (name === 'IdentityError') return new ProviderError('unauthenticated', detail, error);
   if (name === 'AbortError') return new ProviderError('unavailable', `${what}: no answer in time`, error);
-  if (statusCode === undefined || statusCode >= 500 || statusCode === 408) return new ProviderError('unavailable', detail, error);
+  if (statusCode === undefined || statusCode >= 500 || statusCode === 408)
+    return new ProviderError('unavailable', detail, error);
   return new ProviderError(byCode[armCode(error) ?? ''] ?? byStatus[statusCode] ?? 'invalid', detail, error);
 }
 

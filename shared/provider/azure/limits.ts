@@ -22,38 +22,60 @@ export function checkCapture(capture: CaptureRequest, limits: Limits): string[] 
   capture.filters?.forEach((filter, i) => {
     for (const name of ['localIPAddress', 'remoteIPAddress'] as const) {
       const fault = filter[name] ? valueFault(filter[name], (part) => isIP(part) === 4, addressOrder) : undefined;
-      if (fault) faults.push(`filters[${i}].${name} ${fault}; write 10.0.0.4, 10.0.0.4-10.0.0.9 or 10.0.0.4;10.0.0.7 (IPv4, no CIDR)`);
+      if (fault)
+        faults.push(
+          `filters[${i}].${name} ${fault}; write 10.0.0.4, 10.0.0.4-10.0.0.9 or 10.0.0.4;10.0.0.7 (IPv4, no CIDR)`,
+        );
     }
     for (const name of ['localPort', 'remotePort'] as const) {
-      const fault = filter[name] ? valueFault(filter[name], (part) => /^\d{1,5}$/.test(part) && Number(part) <= 65_535, Number) : undefined;
+      const fault = filter[name]
+        ? valueFault(filter[name], (part) => /^\d{1,5}$/.test(part) && Number(part) <= 65_535, Number)
+        : undefined;
       if (fault) faults.push(`filters[${i}].${name} ${fault}; write 443, 8000-8080 or 80;443`);
     }
   });
   const location = capture.azure?.storageLocation;
   if (location?.filePath !== undefined) {
-    if (!/[^/\\]\.cap$/.test(location.filePath)) faults.push('azure.storageLocation.filePath must end in a file name with .cap');
+    if (!/[^/\\]\.cap$/.test(location.filePath))
+      faults.push('azure.storageLocation.filePath must end in a file name with .cap');
     else if (!location.filePath.startsWith('/var/captures/') && !/^[A-Za-z]:\\/.test(location.filePath)) {
-      faults.push('azure.storageLocation.filePath must start with /var/captures/ (Linux) or a drive such as C:\\ (Windows)');
+      faults.push(
+        'azure.storageLocation.filePath must start with /var/captures/ (Linux) or a drive such as C:\\ (Windows)',
+      );
     }
   }
   if (location?.storagePath !== undefined && !isBlobUrl(location.storagePath)) {
-    faults.push('azure.storageLocation.storagePath must be the URL of a blob: https://<account>/<container>/<path>.cap');
+    faults.push(
+      'azure.storageLocation.storagePath must be the URL of a blob: https://<account>/<container>/<path>.cap',
+    );
   }
-  if (location?.storageId !== undefined && !/^\/subscriptions\/[^/]+\/resourceGroups\/[^/]+\/providers\/Microsoft\.Storage\/storageAccounts\/[a-z0-9]{3,24}$/i.test(location.storageId)) {
+  if (
+    location?.storageId !== undefined &&
+    !/^\/subscriptions\/[^/]+\/resourceGroups\/[^/]+\/providers\/Microsoft\.Storage\/storageAccounts\/[a-z0-9]{3,24}$/i.test(
+      location.storageId,
+    )
+  ) {
     faults.push('azure.storageLocation.storageId must be the ARM id of a storage account');
   }
   return faults;
 }
 
 /** One value, one range `a-b`, or a list `a;b;` (no mixing, one range only): the forms that the service documents. */
-function valueFault(text: string, valid: (part: string) => boolean, order: (part: string) => number): string | undefined {
+function valueFault(
+  text: string,
+  valid: (part: string) => boolean,
+  order: (part: string) => number,
+): string | undefined {
   if (text.includes('-')) {
     const parts = text.split('-');
     const [from = '', to = ''] = parts;
     if (parts.length !== 2 || !valid(from) || !valid(to)) return `"${text}" is not a range of two valid values`;
     return order(from) <= order(to) ? undefined : `"${text}" runs backwards`;
   }
-  const wrong = text.replace(/;$/, '').split(';').find((part) => !valid(part));
+  const wrong = text
+    .replace(/;$/, '')
+    .split(';')
+    .find((part) => !valid(part));
   return wrong === undefined ? undefined : `"${text}" holds "${wrong}", which is not valid`;
 }
 
@@ -64,5 +86,10 @@ function addressOrder(address: string): number {
 function isBlobUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, pathname, search, username } = new URL(text);
-  return (protocol === 'https:' || protocol === 'http:') && search === '' && username === '' && /^\/[^/]+\/.+\.cap$/i.test(pathname);
+  return (
+    (protocol === 'https:' || protocol === 'http:') &&
+    search === '' &&
+    username === '' &&
+    /^\/[^/]+\/.+\.cap$/i.test(pathname)
+  );
 }

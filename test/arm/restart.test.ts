@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Emulator, TOOLS, arrived, blobOf, hasTools, packetsOf, startStorage, until, type Storage } from './harness.ts';
+
+let storage: Storage;
+beforeAll(async () => {
+  storage = await startStorage();
+});
+afterAll(() => storage.stop());
+
+const PACE = ['--pace', '0.03'];
+
+describe.each([
+  { source: `captured packets ${hasTools ? '' : TOOLS}`, args: PACE, skip: !hasTools },
+  { source: 'made up packets', args: [...PACE, '--no-tcpdump'], skip: false },
+])('$source', ({ args, skip }) => {
+  test.skipIf(skip).concurrent('a killed emulator goes on where it was', { timeout: 25_000 }, async () => {
+    const first = await Emulator.start(storage.connectionString, args);
+    const created = await first.create('survivor', { timeLimitInSeconds: 4 });
+    const before = await first.untilStatus('survivor', 'Running');
+    await until('a second', () => Date.now() > Date.parse(before.captureStartTime as string) + 1000);
+    const killedAt = Date.now() / 1000;
+    // Waits until the tcpdump of the killed emulator is gone too.
+    await first.stop('SIGKILL');
+
+    await using second = await Emulator.start(storage.connectionString, args, first.data);
+    const after = await second.untilStatus('survivor', 'Running');
+    const restartedAt = Date.now() / 1000;
+    expect(after).toEqual(before);
+    const file = await arrived(storage, ...blobOf(created.body));
+    const seconds = timesOf(file);
+    expect(seconds.filter((second) => second < killedAt).length).toBeGreaterThan(5);
+    expect(seconds.filter((second) => second > restartedAt - 1).length).toBeGreaterThan(5);
+    expect(await second.status('survivor')).toMatchObject({ stopReason: 'TimeExceeded', packetCaptureError: [] });
+    const span = Date.parse(before.captureStartTime as string) / 1000;
+    expect(Math.max(...seconds) - span).toBeLessThan(4.5);
+  });
+});
+
+test.skipIf(!hasTools).concurrent(`a session whose tcpdump is gone ends with an error ${TOOLS}`, async () => {
+  const first = await Emulator.start(storage.connectionString, PACE);
+  await first.create('orphan');
+  await first.untilStatus('orphan', 'Running');
+  await first.stop('SIGKILL');
+  await using second = await Emulator.start(storage.connectionString, [...PACE, '--no-tcpdump'], first.data);
+  const status = await second.untilStatus('orphan', 'Stopped');
+  expect(status).toMatchObject({ stopReason: 'Error', packetCaptureError: ['AgentStopped'] });
+});
+
+test.concurrent('operations and the request log survive', async () => {
+  const first = await Emulator.start(storage.connectionString, ['--no-tcpdump', '--pace', '0.2']);
+  const created = await first.create('known');
+  const poll = new URL(created.headers.get('azure-asyncoperation') ?? '');
+  await first.stop('SIGKILL');
+  await using second = await Emulator.start(storage.connectionString, ['--no-tcpdump', '--pace', '0.2'], first.data);
+  const path = `${second.url}${poll.pathname}${poll.search}`;
+  await until('the create', async () => (await second.arm('GET', path)).body.status === 'Succeeded');
+  const requests = (await (await fetch(`${second.url}/_log`)).json()) as { method: string }[];
+  expect(requests[0]?.method).toBe('PUT');
+});
+
+/** Unix times of a file's packets, in seconds. */
+function timesOf(file: Buffer): number[] {
+  let at = 24;
+  return packetsOf(file).map(({ capturedBytes }) => {
+    const time = file.readUInt32LE(at) + file.readUInt32LE(at + 4) / 1e6;
+    at += 16 + capturedBytes;
+    return time;
+  });
+}
