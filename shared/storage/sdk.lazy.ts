@@ -1,10 +1,9 @@
 // The storage SDKs, in one part that is loaded on first use (they share most of their code). Re-exports only: no state of ours lives here.
-export { TableServiceClient, TableClient, odata } from '@azure/data-tables';
+export { TableClient } from '@azure/data-tables';
 export { QueueServiceClient } from '@azure/storage-queue';
 export {
   BlobServiceClient,
   BlobSASPermissions,
   generateBlobSASQueryParameters,
   SASProtocol,
-  StorageSharedKeyCredential,
 } from '@azure/storage-blob';

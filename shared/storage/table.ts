@@ -82,11 +82,10 @@ export class AzureTable implements Table {
 
   async scan<T>(partition: string, { after, upTo, where = {}, limit }: ScanOptions): Promise<Row<T>[]> {
     const client = await this.#client();
-    const { odata } = await import('./sdk.lazy.ts');
-    const conditions = [odata`PartitionKey eq ${partition}`];
-    if (after !== undefined) conditions.push(odata`RowKey gt ${after}`);
-    if (upTo !== undefined) conditions.push(odata`RowKey le ${upTo}`);
-    for (const [name, value] of Object.entries(where)) conditions.push(`${name} eq ${odata`${value}`}`);
+    const conditions = [`PartitionKey eq ${quoted(partition)}`];
+    if (after !== undefined) conditions.push(`RowKey gt ${quoted(after)}`);
+    if (upTo !== undefined) conditions.push(`RowKey le ${quoted(upTo)}`);
+    for (const [name, value] of Object.entries(where)) conditions.push(`${name} eq ${quoted(value)}`);
     const rows: Row<T>[] = [];
     await storageCall('list rows', async () => {
       const pages = client
@@ -101,6 +100,11 @@ export class AzureTable implements Table {
     });
     return rows;
   }
+}
+
+/** A string in an OData filter: in quotes, which double inside. */
+function quoted(value: string): string {
+  return `'${value.replaceAll("'", "''")}'`;
 }
 
 async function wins(write: () => Promise<unknown>, ...lostStatuses: number[]): Promise<boolean> {
