@@ -23,7 +23,10 @@ export async function connectTable(
   const { TableClient } = await import('./sdk.lazy.ts');
   const client =
     connection.kind === 'connectionString'
-      ? TableClient.fromConnectionString(connection.value, name, { allowInsecureConnection: true, retryOptions: tableRetry })
+      ? TableClient.fromConnectionString(connection.value, name, {
+          allowInsecureConnection: true,
+          retryOptions: tableRetry,
+        })
       : new TableClient(connection.tableUrl, name, identityFor(connection.clientId), { retryOptions: tableRetry });
   client.pipeline.addPolicy({
     name: 'tryTimeout',

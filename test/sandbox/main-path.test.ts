@@ -51,49 +51,78 @@ describe('an alert', () => {
     const { id } = runs[0];
 
     const run = await runIn(sandbox, id, ['completed', 'failed']);
-    expect(run).toMatchObject({ state: 'completed', provider: 'azure', target: machine('web07', 'payments'), stop: { reason: 'time-limit', by: 'cloud' }, verdict: { code: 'captured' } });
-    expect(run.trigger).toMatchObject({ kind: 'alert', source: 'azure-monitor', alertId: answers[0]?.body.alertId, rule: 'any-vm' });
-    expect(run.timeline.map((e: any) => e.event)).toEqual(expect.arrayContaining(['created', 'start-asked', 'running', 'ended', 'file', 'completed']));
+    expect(run).toMatchObject({
+      state: 'completed',
+      provider: 'azure',
+      target: machine('web07', 'payments'),
+      stop: { reason: 'time-limit', by: 'cloud' },
+      verdict: { code: 'captured' },
+    });
+    expect(run.trigger).toMatchObject({
+      kind: 'alert',
+      source: 'azure-monitor',
+      alertId: answers[0]?.body.alertId,
+      rule: 'any-vm',
+    });
+    expect(run.timeline.map((e: any) => e.event)).toEqual(
+      expect.arrayContaining(['created', 'start-asked', 'running', 'ended', 'file', 'completed']),
+    );
     expect(await puts(id)).toBe(1);
     expect((await sandbox.call(`/captures?run=${id}`)).body.items).toHaveLength(1);
     // The session leaves the cloud once its file is catalogued; the file stays.
-    await until('the session is removed', async () => !(await sandbox.call('/sessions')).body.items.some((s: any) => s.run === id));
+    await until(
+      'the session is removed',
+      async () => !(await sandbox.call('/sessions')).body.items.some((s: any) => s.run === id),
+    );
     expect((await sandbox.call(`/captures/${run.captures[0]}/file`)).status).toBe(302);
     // A repeat of later gives the same run.
-    expect((await post(alert)).body.runs).toEqual([{ id, rule: 'any-vm', target: machine('web07', 'payments'), created: false }]);
+    expect((await post(alert)).body.runs).toEqual([
+      { id, rule: 'any-vm', target: machine('web07', 'payments'), created: false },
+    ]);
   });
 
-  it.skipIf(!hasTools)('leaves a file whose figures equal those of capinfos and which tshark opens (apt-get install tshark)', async () => {
-    const { body } = await post(alertFor('aaaaaaaa-0000-0000-0000-000000000002', [machine('web08')]));
-    const { id } = body.runs[0];
-    await runIn(sandbox, id, ['completed']);
-    const [listed] = (await sandbox.call(`/captures?run=${id}`)).body.items;
-    const capture = (await sandbox.call(`/captures/${listed.id}`)).body;
-    const link = await sandbox.call(`/captures/${listed.id}/file`);
-    expect(link.status).toBe(302);
-    const folder = mkdtempSync(join(tmpdir(), 'tripcap-file-'));
-    try {
-      const file = join(folder, 'x.cap');
-      writeFileSync(file, new Uint8Array(await (await fetch(link.headers.get('location') ?? '')).arrayBuffer()));
-      const [names = '', values = ''] = execFileSync('capinfos', ['-TMcdsHaeS', file], { encoding: 'utf8' }).trim().split('\n');
-      const row = Object.fromEntries(names.split('\t').map((name, i) => [name, values.split('\t')[i]]));
-      expect(capture.packets).toBeGreaterThan(0);
-      expect(capture).toMatchObject({
-        packets: Number(row['Number of packets']),
-        bytes: Number(row['File size (bytes)']),
-        originalBytes: Number(row['Data size (bytes)']),
-        sha256: row['SHA256'],
-      });
-      expect(Date.parse(capture.firstPacketAt)).toBe(Math.floor(Number(row['Start time']) * 1000));
-      expect(Date.parse(capture.lastPacketAt)).toBe(Math.floor(Number(row['End time']) * 1000));
-      expect(execFileSync('tshark', ['-r', file, '-T', 'fields', '-e', 'frame.number'], { encoding: 'utf8' }).trim().split('\n')).toHaveLength(capture.packets);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  });
+  it.skipIf(!hasTools)(
+    'leaves a file whose figures equal those of capinfos and which tshark opens (apt-get install tshark)',
+    async () => {
+      const { body } = await post(alertFor('aaaaaaaa-0000-0000-0000-000000000002', [machine('web08')]));
+      const { id } = body.runs[0];
+      await runIn(sandbox, id, ['completed']);
+      const [listed] = (await sandbox.call(`/captures?run=${id}`)).body.items;
+      const capture = (await sandbox.call(`/captures/${listed.id}`)).body;
+      const link = await sandbox.call(`/captures/${listed.id}/file`);
+      expect(link.status).toBe(302);
+      const folder = mkdtempSync(join(tmpdir(), 'tripcap-file-'));
+      try {
+        const file = join(folder, 'x.cap');
+        writeFileSync(file, new Uint8Array(await (await fetch(link.headers.get('location') ?? '')).arrayBuffer()));
+        const [names = '', values = ''] = execFileSync('capinfos', ['-TMcdsHaeS', file], { encoding: 'utf8' })
+          .trim()
+          .split('\n');
+        const row = Object.fromEntries(names.split('\t').map((name, i) => [name, values.split('\t')[i]]));
+        expect(capture.packets).toBeGreaterThan(0);
+        expect(capture).toMatchObject({
+          packets: Number(row['Number of packets']),
+          bytes: Number(row['File size (bytes)']),
+          originalBytes: Number(row['Data size (bytes)']),
+          sha256: row['SHA256'],
+        });
+        expect(Date.parse(capture.firstPacketAt)).toBe(Math.floor(Number(row['Start time']) * 1000));
+        expect(Date.parse(capture.lastPacketAt)).toBe(Math.floor(Number(row['End time']) * 1000));
+        expect(
+          execFileSync('tshark', ['-r', file, '-T', 'fields', '-e', 'frame.number'], { encoding: 'utf8' })
+            .trim()
+            .split('\n'),
+        ).toHaveLength(capture.packets);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
 
   it('answers the published sample within 300 ms', async () => {
-    const sample = JSON.parse(readFileSync(join(import.meta.dirname, '../fixtures/alerts/vm-metric-static-FIRED.json'), 'utf8'));
+    const sample = JSON.parse(
+      readFileSync(join(import.meta.dirname, '../fixtures/alerts/vm-metric-static-FIRED.json'), 'utf8'),
+    );
     const began = performance.now();
     const answer = await post(sample);
     const took = performance.now() - began;
@@ -106,24 +135,42 @@ describe('an alert', () => {
     const fired = alertFor('aaaaaaaa-0000-0000-0000-000000000003', [machine('web09')], { severity: 'Sev1' });
     const { id } = (await post(fired)).body.runs[0];
     await runIn(sandbox, id, ['running']);
-    expect((await sandbox.call('/sessions')).body.items.find((s: any) => s.run === id)).toMatchObject({ mark: 'ours', target: machine('web09') });
+    expect((await sandbox.call('/sessions')).body.items.find((s: any) => s.run === id)).toMatchObject({
+      mark: 'ours',
+      target: machine('web09'),
+    });
     const answer = await post(resolvedOf(fired));
     expect(answer).toMatchObject({ status: 202, body: { runs: [], stopped: [id], ignored: [{ reason: 'resolved' }] } });
     expect((await post(resolvedOf(fired))).body.stopped).toEqual([id]);
-    expect(await runIn(sandbox, id, ['completed', 'failed'])).toMatchObject({ state: 'completed', stop: { reason: 'alert-resolved', by: 'tripcap' }, verdict: { code: 'captured' } });
-    expect((await sandbox.call(`/alerts/${answer.body.alertId}`)).body).toMatchObject({ condition: 'resolved', stopped: [id], runs: [{ id }] });
+    expect(await runIn(sandbox, id, ['completed', 'failed'])).toMatchObject({
+      state: 'completed',
+      stop: { reason: 'alert-resolved', by: 'tripcap' },
+      verdict: { code: 'captured' },
+    });
+    expect((await sandbox.call(`/alerts/${answer.body.alertId}`)).body).toMatchObject({
+      condition: 'resolved',
+      stopped: [id],
+      runs: [{ id }],
+    });
   });
 
   it('that was resolved before it came starts nothing where the rule stops on resolve, and its capture elsewhere', async () => {
     const stopping = alertFor('aaaaaaaa-0000-0000-0000-000000000004', [machine('web10')], { severity: 'Sev1' });
-    expect((await post(resolvedOf(stopping))).body).toMatchObject({ runs: [], stopped: [], ignored: [{ reason: 'resolved' }] });
-    expect((await post(stopping)).body).toMatchObject({ runs: [], ignored: [{ rule: 'long', target: machine('web10'), reason: 'resolved' }] });
+    expect((await post(resolvedOf(stopping))).body).toMatchObject({
+      runs: [],
+      stopped: [],
+      ignored: [{ reason: 'resolved' }],
+    });
+    expect((await post(stopping)).body).toMatchObject({
+      runs: [],
+      ignored: [{ rule: 'long', target: machine('web10'), reason: 'resolved' }],
+    });
     const staying = alertFor('aaaaaaaa-0000-0000-0000-000000000005', [machine('web11')], { severity: 'Sev0' });
     await post(resolvedOf(staying));
     expect((await post(staying)).body.runs).toHaveLength(1);
   });
 
-  it('a re-fire is a new alert, and its end is found by the sender\'s id even when it tells another time', async () => {
+  it("a re-fire is a new alert, and its end is found by the sender's id even when it tells another time", async () => {
     const first = alertFor('aaaaaaaa-0000-0000-0000-000000000006', [machine('web12')], { severity: 'Sev1' });
     const again = structuredClone(first);
     again.data.essentials.firedDateTime = new Date(Date.now() + 1000).toISOString();
@@ -149,13 +196,22 @@ describe('an alert', () => {
     const { body } = await post(alert);
     expect(body.runs.map((r: any) => r.target).toSorted()).toEqual([machine('web13'), machine('web14')]);
     const reasons = Object.fromEntries(body.ignored.map((i: any) => [i.target.split('/').at(-1), i.reason]));
-    expect(reasons).toEqual({ missing01: 'unknown-target', far01: 'subscription-not-configured', logs: 'unsupported-target' });
+    expect(reasons).toEqual({
+      missing01: 'unknown-target',
+      far01: 'subscription-not-configured',
+      logs: 'unsupported-target',
+    });
     expect((await post(alert)).body.ignored).toEqual(body.ignored);
   });
 
   it('no rule matches is answered so, and kept', async () => {
-    const { status, body } = await post(alertFor('aaaaaaaa-0000-0000-0000-000000000008', [machine('web15')], { severity: 'Sev4' }));
-    expect({ status, body }).toMatchObject({ status: 202, body: { runs: [], ignored: [{ target: machine('web15'), reason: 'no-rule' }] } });
+    const { status, body } = await post(
+      alertFor('aaaaaaaa-0000-0000-0000-000000000008', [machine('web15')], { severity: 'Sev4' }),
+    );
+    expect({ status, body }).toMatchObject({
+      status: 202,
+      body: { runs: [], ignored: [{ target: machine('web15'), reason: 'no-rule' }] },
+    });
     expect((await sandbox.call(`/alerts/${body.alertId}`)).body.ignored).toEqual(body.ignored);
   });
 });
@@ -169,19 +225,36 @@ describe('a schedule', () => {
     const dueTimes = items.map((r: any) => r.trigger.reason);
     expect(new Set(dueTimes).size).toBe(dueTimes.length);
     expect(dueTimes[0]).toMatch(/^Due at \d{4}-\d\d-\d\dT\d\d:\d\d:\d0\.000Z$/);
-    expect(await runIn(sandbox, items.at(-1).id, ['completed', 'failed'])).toMatchObject({ state: 'completed', trigger: { kind: 'schedule', rule: 'every-ten-seconds' }, verdict: { code: 'captured' } });
+    expect(await runIn(sandbox, items.at(-1).id, ['completed', 'failed'])).toMatchObject({
+      state: 'completed',
+      trigger: { kind: 'schedule', rule: 'every-ten-seconds' },
+      verdict: { code: 'captured' },
+    });
   });
 });
 
 describe('a runbook call', () => {
   it('starts a run, once for each idempotency key', async () => {
-    const request = { target: machine('web20').toUpperCase().replace('/SUBSCRIPTIONS', '/subscriptions'), limits: { durationSeconds: 2 }, reason: 'looking into INC-7', incident: 'INC-7', capture: { filters: [{ protocol: 'TCP', remotePort: '443' }], bytesToCapturePerPacket: 96 } };
-    const start = (json: unknown, key = 'key-1') => sandbox.call('/runs', { method: 'POST', json, headers: { 'idempotency-key': key } });
+    const request = {
+      target: machine('web20').toUpperCase().replace('/SUBSCRIPTIONS', '/subscriptions'),
+      limits: { durationSeconds: 2 },
+      reason: 'looking into INC-7',
+      incident: 'INC-7',
+      capture: { filters: [{ protocol: 'TCP', remotePort: '443' }], bytesToCapturePerPacket: 96 },
+    };
+    const start = (json: unknown, key = 'key-1') =>
+      sandbox.call('/runs', { method: 'POST', json, headers: { 'idempotency-key': key } });
     const first = await start(request);
-    expect(first).toMatchObject({ status: 201, body: { target: machine('web20'), trigger: { kind: 'runbook', incident: 'INC-7' } } });
+    expect(first).toMatchObject({
+      status: 201,
+      body: { target: machine('web20'), trigger: { kind: 'runbook', incident: 'INC-7' } },
+    });
     expect(first.headers.get('location')).toBe(`/api/runs/${first.body.id}`);
     expect(await start(request)).toMatchObject({ status: 200, body: { id: first.body.id } });
-    expect(await start({ ...request, limits: { durationSeconds: 3 } })).toMatchObject({ status: 409, body: { code: 'idempotency-conflict' } });
+    expect(await start({ ...request, limits: { durationSeconds: 3 } })).toMatchObject({
+      status: 409,
+      body: { code: 'idempotency-conflict' },
+    });
     expect((await start(request, 'key-2')).body.id).not.toBe(first.body.id);
     expect((await sandbox.call('/runs?incident=INC-7')).body.items.map((r: any) => r.id)).toContain(first.body.id);
     const run = await runIn(sandbox, first.body.id, ['completed', 'failed']);
@@ -193,29 +266,65 @@ describe('a runbook call', () => {
   });
 
   it('is refused with every fault at once', async () => {
-    const answer = await sandbox.call('/runs', { method: 'POST', json: { target: machine('web21'), limits: { durationSeconds: 0, bogus: 1 }, capture: { filters: [{ protocol: 'ICMP' }] }, extra: true } });
+    const answer = await sandbox.call('/runs', {
+      method: 'POST',
+      json: {
+        target: machine('web21'),
+        limits: { durationSeconds: 0, bogus: 1 },
+        capture: { filters: [{ protocol: 'ICMP' }] },
+        extra: true,
+      },
+    });
     expect(answer).toMatchObject({ status: 400, body: { code: 'invalid-request' } });
     expect(answer.headers.get('content-type')).toBe('application/problem+json');
-    expect(answer.body.problems.map((p: any) => p.path)).toEqual(expect.arrayContaining(['limits.durationSeconds', 'limits.bogus', 'capture.filters.0.protocol', 'extra']));
-    expect(await sandbox.call('/runs', { method: 'POST', json: { target: machine('missing02') } })).toMatchObject({ status: 409, body: { code: 'refused', reason: 'unknown-target' } });
-    expect(await sandbox.call('/runs', { method: 'POST', json: { target: '/subscriptions/x' } })).toMatchObject({ status: 409, body: { code: 'refused', reason: 'unsupported-target' } });
+    expect(answer.body.problems.map((p: any) => p.path)).toEqual(
+      expect.arrayContaining(['limits.durationSeconds', 'limits.bogus', 'capture.filters.0.protocol', 'extra']),
+    );
+    expect(await sandbox.call('/runs', { method: 'POST', json: { target: machine('missing02') } })).toMatchObject({
+      status: 409,
+      body: { code: 'refused', reason: 'unknown-target' },
+    });
+    expect(await sandbox.call('/runs', { method: 'POST', json: { target: '/subscriptions/x' } })).toMatchObject({
+      status: 409,
+      body: { code: 'refused', reason: 'unsupported-target' },
+    });
   });
 
   it('can be stopped and removed, any number of times', async () => {
-    const { id } = (await sandbox.call('/runs', { method: 'POST', json: { target: machine('web22'), limits: { durationSeconds: 300 } } })).body;
+    const { id } = (
+      await sandbox.call('/runs', {
+        method: 'POST',
+        json: { target: machine('web22'), limits: { durationSeconds: 300 } },
+      })
+    ).body;
     await runIn(sandbox, id, ['running']);
-    expect(await sandbox.call(`/runs/${id}/stop`, { method: 'POST' })).toMatchObject({ status: 202, body: { id, state: 'stopping', stop: { reason: 'operator', by: 'tripcap' } } });
+    expect(await sandbox.call(`/runs/${id}/stop`, { method: 'POST' })).toMatchObject({
+      status: 202,
+      body: { id, state: 'stopping', stop: { reason: 'operator', by: 'tripcap' } },
+    });
     await runIn(sandbox, id, ['completed']);
-    expect(await sandbox.call(`/runs/${id}/stop`, { method: 'POST' })).toMatchObject({ status: 202, body: { state: 'completed' } });
+    expect(await sandbox.call(`/runs/${id}/stop`, { method: 'POST' })).toMatchObject({
+      status: 202,
+      body: { state: 'completed' },
+    });
     expect(await sandbox.call(`/runs/${id}`, { method: 'DELETE' })).toMatchObject({ status: 202, body: { id } });
-    expect((await sandbox.call(`/runs/${id}`)).body).toMatchObject({ state: 'completed', captures: [expect.any(String)] });
-    expect(await sandbox.call('/runs/0123456789abcdefghjkmnpqrs/stop', { method: 'POST' })).toMatchObject({ status: 404, body: { code: 'not-found' } });
+    expect((await sandbox.call(`/runs/${id}`)).body).toMatchObject({
+      state: 'completed',
+      captures: [expect.any(String)],
+    });
+    expect(await sandbox.call('/runs/0123456789abcdefghjkmnpqrs/stop', { method: 'POST' })).toMatchObject({
+      status: 404,
+      body: { code: 'not-found' },
+    });
   });
 
   it('on a machine without the agent fails before the cloud is asked, and says what to do', async () => {
     const { id } = (await sandbox.call('/runs', { method: 'POST', json: { target: machine('noagent01') } })).body;
     const run = await runIn(sandbox, id, ['failed']);
-    expect(run.verdict).toMatchObject({ code: 'agent-missing', next: expect.stringContaining('Install the Network Watcher agent') });
+    expect(run.verdict).toMatchObject({
+      code: 'agent-missing',
+      next: expect.stringContaining('Install the Network Watcher agent'),
+    });
     expect(await puts(id)).toBe(0);
   });
 });
@@ -237,7 +346,15 @@ describe('lists', () => {
   });
 
   it('refuse what they do not know', async () => {
-    for (const path of ['/runs?state=gone', '/runs?limit=0', '/runs?limit=x', '/runs?since=never', '/runs?next=%21%21', '/captures?ip=10.0.0.4', '/alerts?colour=red']) {
+    for (const path of [
+      '/runs?state=gone',
+      '/runs?limit=0',
+      '/runs?limit=x',
+      '/runs?since=never',
+      '/runs?next=%21%21',
+      '/captures?ip=10.0.0.4',
+      '/alerts?colour=red',
+    ]) {
       const answer = await sandbox.call(path);
       expect({ path, status: answer.status }).toEqual({ path, status: 400 });
       expect(answer.headers.get('content-type')).toBe('application/problem+json');

@@ -14,7 +14,15 @@ export type Answer = { status: number; headers: Headers; body: any };
 
 export type Sandbox = {
   api: string;
-  call(path: string, init?: { method?: string; json?: unknown; body?: string | Uint8Array<ArrayBuffer>; headers?: Record<string, string> }): Promise<Answer>;
+  call(
+    path: string,
+    init?: {
+      method?: string;
+      json?: unknown;
+      body?: string | Uint8Array<ArrayBuffer>;
+      headers?: Record<string, string>;
+    },
+  ): Promise<Answer>;
   /** What /_sandbox says. */
   info(): Promise<any>;
   /** Requests that the emulated cloud has seen. */
@@ -38,11 +46,15 @@ export async function startSandbox(rules: string, env: Record<string, string> = 
   const rulesFile = join(folder, 'rules.yaml');
   writeFileSync(rulesFile, rules);
   const port = await freePort();
-  const child = spawn(join(root, 'node_modules/.bin/node'), ['local/main.ts', '--port', String(port), '--data', join(folder, 'data'), '--rules', rulesFile], {
-    cwd: root,
-    env: { PATH: process.env['PATH'], ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    join(root, 'node_modules/.bin/node'),
+    ['local/main.ts', '--port', String(port), '--data', join(folder, 'data'), '--rules', rulesFile],
+    {
+      cwd: root,
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let said = '';
   child.stdout.on('data', (chunk) => (said += String(chunk)));
   child.stderr.on('data', (chunk) => (said += String(chunk)));
@@ -92,7 +104,12 @@ export async function startSandbox(rules: string, env: Record<string, string> = 
 }
 
 /** Asks again and again until there is an answer. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined | false>, deadlineMs = 30_000, everyMs = 50): Promise<T> {
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T | undefined | false>,
+  deadlineMs = 30_000,
+  everyMs = 50,
+): Promise<T> {
   const end = Date.now() + deadlineMs;
   for (;;) {
     const answer = await ask();
@@ -126,10 +143,14 @@ export function resolvedOf(fired: any): any {
 }
 
 export async function runIn(sandbox: Sandbox, id: string, states: string[], deadlineMs = 40_000): Promise<any> {
-  return until(`run ${id} ${states.join(' or ')}`, async () => {
-    const answer = await sandbox.call(`/runs/${id}`).catch(() => undefined);
-    return answer?.status === 200 && states.includes(answer.body.state) && answer.body;
-  }, deadlineMs);
+  return until(
+    `run ${id} ${states.join(' or ')}`,
+    async () => {
+      const answer = await sandbox.call(`/runs/${id}`).catch(() => undefined);
+      return answer?.status === 200 && states.includes(answer.body.state) && answer.body;
+    },
+    deadlineMs,
+  );
 }
 
 function freePort(): Promise<number> {

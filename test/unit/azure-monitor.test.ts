@@ -291,6 +291,7 @@ describe('whatever comes in', () => {
   );
 
   it('gives an alert or a Problem: members of the samples replaced', () => {
+    expect.hasAssertions();
     fc.assert(
       fc.property(
         fc.constantFrom(...names),
@@ -310,6 +311,7 @@ describe('whatever comes in', () => {
   });
 
   it('gives an alert or a Problem: bytes of the samples replaced, cut and repeated', () => {
+    expect.hasAssertions();
     fc.assert(
       fc.property(
         fc.constantFrom(...names),
