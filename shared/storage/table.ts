@@ -123,10 +123,17 @@ type Entity = { partitionKey: string; rowKey: string; [column: string]: string }
 function toEntity(partition: string, row: string, value: unknown, columns: Columns): Entity {
   const json = JSON.stringify(value);
   const entity: Entity = { partitionKey: partition, rowKey: row, ...columns };
-  const chunks = Math.ceil(json.length / chunkLength);
-  if (chunks > maxChunks)
+  let count = 0;
+  for (let start = 0; start < json.length; count++) {
+    let end = Math.min(start + chunkLength, json.length);
+    // A property is sent as UTF-8: half a surrogate pair would not survive.
+    if (end < json.length && /[\ud800-\udbff]/.test(json.charAt(end - 1))) end--;
+    entity[`json${count}`] = json.slice(start, end);
+    start = end;
+  }
+  if (count > maxChunks) {
     throw new RangeError(`A row of ${json.length} characters does not fit; long evidence belongs in a blob`);
-  for (let i = 0; i < chunks; i++) entity[`json${i}`] = json.slice(i * chunkLength, (i + 1) * chunkLength);
+  }
   return entity;
 }
 

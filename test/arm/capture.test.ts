@@ -15,9 +15,9 @@ import {
   packetsOf,
   portsOf,
   startStorage,
-  until,
   type Storage,
 } from './harness.ts';
+import { until } from '../until.ts';
 
 let storage: Storage;
 beforeAll(async () => {
@@ -147,10 +147,10 @@ test('a file waits while it is held back, and while storage is down', async () =
   await until('a while', () => Date.now() > held);
   expect(await exists(first, ...blobOf(created.body))).toBe(false);
 
-  first.stop();
+  await first.stop();
   await emulator.control({ upload: 'normal' });
   await until('a failed upload', () => emulator.said().includes('upload failed'));
   const second = await startStorage(first.port);
   await arrived(second, ...blobOf(created.body));
-  second.stop();
+  await second.stop();
 });

@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient } from '@azure/storage-blob';
+import { connectionStringFor, startAzurite } from '../azurite.ts';
+import { until } from '../until.ts';
 
 /** Real processes for the emulator's tests: storage (Azurite) and the emulator itself, and what they leave behind. */
 export const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
@@ -17,32 +19,17 @@ export const hasTools =
   ['tcpdump', 'tshark', 'capinfos'].every((tool) => spawnSync(tool, ['--version']).status === 0);
 
 /** The emulator's address is known, but nobody answers there. */
-export const NO_STORAGE = connectionString(9);
+export const NO_STORAGE = connectionStringFor({ blob: 9 });
 
 export function machine(name: string): string {
   return `/subscriptions/${SUBSCRIPTION}/resourceGroups/rg-shop/providers/Microsoft.Compute/virtualMachines/${name}`;
 }
 
-export type Storage = { connectionString: string; port: number; stop: () => void };
+export type Storage = { connectionString: string; port: number; stop: () => Promise<void> };
 
 export async function startStorage(blobPort = 0): Promise<Storage> {
-  const ports = { blob: blobPort, queue: 0, table: 0 };
-  const local = Object.entries(ports).flatMap(([kind, port]) => [
-    `--${kind}Host`,
-    '127.0.0.1',
-    `--${kind}Port`,
-    String(port),
-  ]);
-  const flags = ['--inMemoryPersistence', '--skipApiVersionCheck', '--disableTelemetry', '--silent'];
-  const child = spawn('node_modules/.bin/azurite', [...flags, ...local], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const port = Number(await firstMatch(child, /Blob service is successfully listening at http:\/\/127\.0\.0\.1:(\d+)/));
-  return { connectionString: connectionString(port), port, stop: () => child.kill('SIGKILL') };
-}
-
-function connectionString(port: number): string {
-  // The well-known account of every Azurite.
-  const key = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
-  return `DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=${key};BlobEndpoint=http://127.0.0.1:${port}/devstoreaccount1;`;
+  const azurite = await startAzurite(blobPort);
+  return { connectionString: azurite.connectionString, port: azurite.blobPort, stop: azurite.stop };
 }
 
 export type Answer = { status: number; headers: Headers; text: string; body: any };
@@ -166,17 +153,6 @@ export function blobOf(capture: any): [container: string, blob: string] {
   const path = new URL(capture.properties.storageLocation.storagePath as string).pathname.slice(1);
   const slash = path.indexOf('/');
   return [path.slice(0, slash), path.slice(slash + 1)];
-}
-
-/** Waits for a condition, at most `limitMs`. */
-export async function until<T>(what: string, found: () => T | Promise<T>, limitMs = 15_000): Promise<NonNullable<T>> {
-  const deadline = Date.now() + limitMs;
-  for (;;) {
-    const value = await found();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
 }
 
 /** Packets of a little-endian pcap file, checked record by record. */

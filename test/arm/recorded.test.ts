@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Emulator, NO_STORAGE, STORAGE_ID, WATCHER, ask, machine, until, type Answer } from './harness.ts';
+import { Emulator, NO_STORAGE, STORAGE_ID, WATCHER, ask, machine, type Answer } from './harness.ts';
+import { until } from '../until.ts';
 
 /** Every answer is held against one that the real service gave, recorded in the test suites of public projects. */
 type Recorded = { status: number; headers: Record<string, string>; requestBody: any; body: any; bodyText?: string };

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Emulator, TOOLS, arrived, blobOf, hasTools, packetsOf, startStorage, until, type Storage } from './harness.ts';
+import { Emulator, TOOLS, arrived, blobOf, hasTools, packetsOf, startStorage, type Storage } from './harness.ts';
+import { until } from '../until.ts';
 
 let storage: Storage;
 beforeAll(async () => {

@@ -2,7 +2,8 @@ import { BlobServiceClient } from '@azure/storage-blob';
 import type { ContainerClient } from '@azure/storage-blob';
 import { QueueServiceClient } from '@azure/storage-queue';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { startAzurite, startHost, until } from './processes.ts';
+import { startAzurite, startHost } from './processes.ts';
+import { until } from '../until.ts';
 import type { RunningHost } from './processes.ts';
 
 /** The tests build on each other: the last ones restart the host on what the first ones left. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { startHost, until } from './processes.ts';
+import { startHost } from './processes.ts';
+import { until } from '../until.ts';
 
 describe('the life of a host', () => {
   test('SIGTERM lets a request in flight finish, runs the hooks, and ends with 0', async () => {

@@ -2,33 +2,20 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll } from 'vitest';
+import { until } from '../until.ts';
+import { startAzurite as startStorage, type Azurite } from '../azurite.ts';
 
 /** Real processes for the tests of the host: each is ended after the test file, whatever became of the tests. */
 
 const root = join(import.meta.dirname, '../..');
 const running = new Set<ChildProcess>();
+const storages: Azurite[] = [];
 afterAll(async () => {
   const ends = [...running].map((child) => once(child, 'exit'));
   for (const child of running) child.kill('SIGKILL');
-  await Promise.all(ends);
+  await Promise.all([...ends, ...storages.map((storage) => storage.stop())]);
 });
-
-/** Asks again and again until there is an answer; fails after `deadlineMs`. */
-export async function until<T>(
-  what: string,
-  ask: () => Promise<T | undefined | false> | T | undefined | false,
-  deadlineMs = 12_000,
-): Promise<T> {
-  const end = Date.now() + deadlineMs;
-  while (Date.now() < end) {
-    const answer = await ask();
-    if (answer !== undefined && answer !== false) return answer;
-    await delay(50);
-  }
-  throw new Error(`${what}: not within ${deadlineMs} ms`);
-}
 
 interface Running {
   child: ChildProcess;
@@ -56,24 +43,9 @@ function start(args: string[], env: NodeJS.ProcessEnv): Running {
 
 /** Azurite in memory on free ports; resolves to its connection string. */
 export async function startAzurite(): Promise<string> {
-  const hosts = ['blob', 'queue', 'table'].flatMap((kind) => [`--${kind}Host`, '127.0.0.1', `--${kind}Port`, '0']);
-  const flags = ['--inMemoryPersistence', '--skipApiVersionCheck', '--disableTelemetry', '--silent'];
-  const { output } = start(['node_modules/.bin/azurite', ...flags, ...hosts], {});
-  const url = (kind: string) =>
-    until(
-      `Azurite's ${kind} service`,
-      () => new RegExp(`${kind} service is successfully.*(http:\\S+)`).exec(output())?.[1],
-    );
-  const account = 'devstoreaccount1';
-  const key = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
-  return [
-    'DefaultEndpointsProtocol=http',
-    `AccountName=${account}`,
-    `AccountKey=${key}`,
-    `BlobEndpoint=${await url('Blob')}/${account}`,
-    `QueueEndpoint=${await url('Queue')}/${account}`,
-    '',
-  ].join(';');
+  const azurite = await startStorage();
+  storages.push(azurite);
+  return azurite.connectionString;
 }
 
 export interface Call {

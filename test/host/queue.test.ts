@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { QueueServiceClient } from '@azure/storage-queue';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { listenQueue, queueService } from '../../local/host/queue.ts';
-import { startAzurite, startHost, until } from './processes.ts';
+import { startAzurite, startHost } from './processes.ts';
+import { until } from '../until.ts';
 import type { RunningHost } from './processes.ts';
 
 describe('the queue trigger', () => {

@@ -1,6 +1,7 @@
 import { BlobServiceClient } from '@azure/storage-blob';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { startAzurite, startHost, until } from './processes.ts';
+import { startAzurite, startHost } from './processes.ts';
+import { until } from '../until.ts';
 import type { RunningHost } from './processes.ts';
 
 describe('the timer trigger', () => {

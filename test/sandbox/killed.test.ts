@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setTimeout as delay } from 'node:timers/promises';
-import { alertFor, anyMachine, machine, runIn, startSandbox, until, type Sandbox } from './sandbox.ts';
+import { alertFor, anyMachine, machine, runIn, startSandbox, type Sandbox } from './sandbox.ts';
+import { until } from '../until.ts';
 
 // The app's process is killed at each state of a run; the supervisor starts it again, as the platform would.
 

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { alertFor, machine, resolvedOf, runIn, startSandbox, subscription, until, type Sandbox } from './sandbox.ts';
+import { alertFor, machine, resolvedOf, runIn, startSandbox, subscription, type Sandbox } from './sandbox.ts';
+import { until } from '../until.ts';
 
 const rules = `version: 1
 rules:

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { until } from '../until.ts';
 
 /** The sandbox as `npm start` runs it, in processes of its own, talked to over HTTP only. */
 
@@ -101,22 +101,6 @@ export async function startSandbox(rules: string, env: Record<string, string> = 
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** Asks again and again until there is an answer. */
-export async function until<T>(
-  what: string,
-  ask: () => Promise<T | undefined | false>,
-  deadlineMs = 30_000,
-  everyMs = 50,
-): Promise<T> {
-  const end = Date.now() + deadlineMs;
-  for (;;) {
-    const answer = await ask();
-    if (answer) return answer;
-    if (Date.now() > end) throw new Error(`${what}: not within ${deadlineMs} ms`);
-    await delay(everyMs);
-  }
 }
 
 export function machine(name: string, group = 'shop'): string {

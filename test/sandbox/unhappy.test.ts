@@ -8,9 +8,9 @@ import {
   runIn,
   startSandbox,
   subscription,
-  until,
   type Sandbox,
 } from './sandbox.ts';
+import { until } from '../until.ts';
 
 let sandbox: Sandbox;
 beforeAll(async () => {

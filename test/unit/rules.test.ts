@@ -312,8 +312,8 @@ describe('all at once', () => {
       '4 rules[0].schedule',
       '5 rules[0].target',
       '6 rules[0].limits',
-      '7 rules[1]',
       '7 rules[1].name',
+      '7 rules[1]',
     ]);
   });
 
