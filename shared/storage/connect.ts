@@ -66,19 +66,25 @@ export async function storageCall<T>(what: string, call: () => Promise<T>): Prom
   try {
     return await call();
   } catch (error) {
-    const status = statusOf(error);
-    if (status !== undefined && status < 500 && status !== 401 && status !== 403 && status !== 429) throw error;
-    const why =
-      status === 401 || status === 403
-        ? "refused: the app's identity needs the data roles of the storage account"
-        : status === undefined
-          ? 'out of reach'
-          : `failing (${status})`;
+    const why = outage(error);
+    if (why === undefined) throw error;
     throw new Problem('storage-unavailable', `Storage is ${why}; tried to ${what}`, {
       retryAfterSeconds: 15,
       cause: error,
     });
   }
+}
+
+/** What keeps us from storage, in words; undefined for an answer of storage, or an error of ours. */
+function outage(error: unknown): string | undefined {
+  const status = statusOf(error);
+  if (status === 401 || status === 403)
+    return "refused: the app's identity needs the data roles of the storage account";
+  if (status === 429 || (status !== undefined && status >= 500)) return `failing (${status})`;
+  if (status !== undefined) return undefined;
+  const { name, message } = error as Error;
+  if (name === 'IdentityError') return `refused: ${message}`;
+  return name === 'RestError' || name === 'AbortError' || name === 'TimeoutError' ? 'out of reach' : undefined;
 }
 
 /** HTTP status of a storage error; undefined when no answer came. */
