@@ -30,7 +30,7 @@ export type Sandbox = {
   faults(faults: Record<string, unknown> | null): Promise<void>;
   writeRules(yaml: string): void;
   said(): string;
-  stop(): Promise<void>;
+  stop(signal?: NodeJS.Signals): Promise<void>;
 };
 
 export const anyMachine = `version: 1
@@ -94,11 +94,11 @@ export async function startSandbox(rules: string, env: Record<string, string> = 
     },
     writeRules: (yaml) => writeFileSync(rulesFile, yaml),
     said: () => said,
-    async stop() {
+    async stop(signal = 'SIGTERM') {
       const ended = new Promise((done) => child.once('exit', done));
-      child.kill('SIGTERM');
+      child.kill(signal);
       await ended;
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }

@@ -119,7 +119,7 @@ describe('faults', () => {
       TRIPCAP_FILE_TIMEOUT_SECONDS: '1,5',
       TRIPCAP_LIMIT_GRACE_SECONDS: 'x',
     });
-    const named = problems.map((problem) => /^\w+/.exec(problem)?.[0]);
+    const named = problems.map((problem) => /^\w+/.exec(problem)?.[0] ?? '');
     expect(named.toSorted()).toEqual(
       [
         'AzureWebJobsStorage',
@@ -193,12 +193,11 @@ describe('the endpoint of ARM', () => {
     expect(config.azure).toBeUndefined();
   });
 
-  // Found: whatever begins with 127. counts as loopback, also a name that somebody else's DNS answers for.
-  it.fails.each(['http://127.0.0.1.example.com', 'http://127.evil.example'])('cannot be %s', (endpoint) => {
+  it.each(['http://127.0.0.1.example.com', 'http://127.evil.example'])('cannot be %s', (endpoint) => {
     expect(read(endpoint).problems).toHaveLength(1);
   });
 
-  it.fails('127.evil.example is not loopback', () => {
+  it('127.evil.example is not loopback', () => {
     expect(isLoopback('127.evil.example')).toBe(false);
   });
 });
