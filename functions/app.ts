@@ -24,9 +24,17 @@ const log: Log = {
 
 let app: App | undefined;
 
-/** Runs one invocation against the one app of this process, which is made at first use: registering functions costs nothing. */
+/** The one app of this process, made at first use: registering functions costs nothing. */
+function theApp(): App {
+  return (app ??= createApp(config, process.env, systemClock, log));
+}
+
+/** Runs one invocation against the app. */
 export function inApp<T>(context: InvocationContext, work: (app: App) => Promise<T>): Promise<T> {
-  app ??= createApp(config, process.env, systemClock, log);
-  const current = app;
-  return invocations.run(context, () => work(current));
+  return invocations.run(context, () => work(theApp()));
+}
+
+/** Gets ready what the first alert would otherwise wait for. */
+export function warmUp(): Promise<void> {
+  return theApp().warmUp();
 }

@@ -9,8 +9,7 @@ import './schedule.ts';
 import './sessions.ts';
 import './start.ts';
 import './sweep.ts';
+import { warmUp } from './app.ts';
 
-// The heavy parts are loaded once the functions are registered, so that the first alert does not pay for it.
-setImmediate(() => {
-  void import('../shared/storage/sdk.lazy.ts').then(() => import('../shared/provider/azure/arm.lazy.ts'));
-});
+// Once the functions are registered.
+setImmediate(() => void warmUp());

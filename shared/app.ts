@@ -33,6 +33,8 @@ export const runQueueName = 'tripcap-runs';
 
 /** What the triggers call. One instance per process. */
 export type App = {
+  /** Does ahead of the first request what it would have to wait for; what fails here fails again, and is told, there. */
+  warmUp(): Promise<void>;
   alerts: AlertStore;
   runs: RunStore;
   captures: CaptureStore;
@@ -94,18 +96,23 @@ export function createApp(
     [...providers.values()].flatMap((p) => p.check(capture, limits));
   const rules = new RulesSource(config.rulesFile, check);
 
-  const stateTable = table('tripcapstate');
-  const runs = new RunStore(table('tripcapruns'));
-  const alerts = new AlertStore(table('tripcapalerts'));
-  const captures = new CaptureStore(table('tripcapcaptures'));
+  const tables = {
+    state: table('tripcapstate'),
+    runs: table('tripcapruns'),
+    alerts: table('tripcapalerts'),
+    captures: table('tripcapcaptures'),
+  };
+  const runs = new RunStore(tables.runs);
+  const alerts = new AlertStore(tables.alerts);
+  const captures = new CaptureStore(tables.captures);
   const accounts = new CaptureAccounts(config.captureAccounts, identityFor, clock);
   const archive = new BlobArchive(blobs, 'tripcap-alerts');
   const queue = new AzureQueue(queues, runQueueName);
-  const catalog = new Catalog({ accounts, captures, runs, state: stateTable, clock, log });
+  const catalog = new Catalog({ accounts, captures, runs, state: tables.state, clock, log });
   const lifecycle = new Lifecycle({ runs, providers, catalog, accounts: accounts.names, queue, clock, times, log });
   const launcher = new Launcher({
     runs,
-    admission: new Admission(stateTable, runs),
+    admission: new Admission(tables.state, runs),
     lifecycle,
     providers,
     clock,
@@ -114,6 +121,14 @@ export function createApp(
   const currentRules = () => rules.current();
 
   return {
+    async warmUp() {
+      const parts = [...Object.values(tables), queue, archive].map((part) => part.connect());
+      await Promise.allSettled([
+        ...parts,
+        ...[...providers.values()].map((p) => p.load(clock.timeout(20_000))),
+        rules.current(),
+      ]);
+    },
     alerts,
     runs,
     captures,
@@ -139,9 +154,9 @@ export function createApp(
     },
     async poll() {
       const open = await lifecycle.stepAll();
-      await stateTable.put('heartbeat', 'poll', { at: clock.now().toISOString(), open });
+      await tables.state.put('heartbeat', 'poll', { at: clock.now().toISOString(), open });
     },
-    startDue: () => startDue({ state: stateTable, launcher, rules: currentRules, clock, log }),
+    startDue: () => startDue({ state: tables.state, launcher, rules: currentRules, clock, log }),
     addFile: (account, container, blob) => lifecycle.addFile(account, container, blob),
     async sweep() {
       for (const account of accounts.names) {
@@ -158,6 +173,6 @@ export function createApp(
         throw new Problem('not-found', `The file of capture ${id} is no longer in storage`);
       return accounts.link(account, container, blob);
     },
-    health: () => readHealth({ config, rules: currentRules, state: stateTable, clock }),
+    health: () => readHealth({ config, rules: currentRules, state: tables.state, clock }),
   };
 }

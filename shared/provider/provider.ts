@@ -78,6 +78,8 @@ export type TargetAnswer =
 
 export interface Provider {
   readonly name: ProviderName;
+  /** Gets what the first start would otherwise wait for. Changes nothing in the cloud. */
+  load(signal: AbortSignal): Promise<void>;
   /** The canonical form of a target, or why it cannot be captured; undefined when the id is not of this cloud. No I/O. */
   target(id: string): TargetAnswer | undefined;
   /** What is wrong with a request by the documented limits of the service; empty when nothing is. No I/O. */

@@ -46,7 +46,8 @@ export class Lifecycle {
     const { runs, queue, times, clock, log } = this.#parts;
     const recorded = await runs.create(run);
     if (!recorded.created) return recorded;
-    await queue.send({ run: run.id }, times.startDeadlineMs + 1000);
+    // Should this process die before these two: poll finds the run by its mark, and an accepted run is indexed again.
+    await Promise.all([runs.index(run), queue.send({ run: run.id }, times.startDeadlineMs + 1000)]);
     log.info(`run accepted for ${run.target}`, { run: run.id, alert: run.trigger.alertId });
     const start = this.#start(recorded.run, prepared).catch((error: unknown) => {
       log.error('start failed; the queue will try again', { run: run.id, error });
@@ -194,8 +195,10 @@ export class Lifecycle {
         return mine ? advance(current, { type: 'ask', session: start.session }, clock.now(), times) : current;
       });
       if (!mine) return asking;
-      await queue.send({ run: run.id }, run.limits.durationSeconds * 1000 + times.limitGraceMs);
-      const session = await provider.start(start, signal);
+      const [session] = await Promise.all([
+        provider.start(start, signal),
+        queue.send({ run: run.id }, run.limits.durationSeconds * 1000 + times.limitGraceMs),
+      ]);
       log.info(`capture asked for: ${session.id.split('/').at(-1)}`, { run: run.id });
       return await this.#apply(run.id, { type: 'asked', session });
     } catch (error) {

@@ -26,13 +26,12 @@ export class RunStore {
     this.#table = table;
   }
 
-  /** Records a run unless its id is taken. `created` tells which; the run is the one that is stored either way. */
+  /** Records a run unless its id is taken. `created` tells which; the run is the one that is stored either way. index() is to follow. */
   async create(run: Run): Promise<{ run: Run; created: boolean }> {
     await this.#table.put('open', run.id, { at: run.createdAt });
     const created = await this.#table.insert(run.id, 'run', run);
     const stored = created ? run : await this.get(run.id);
     if (!stored) throw new Error(`Run ${run.id} was there and is gone`);
-    await this.index(stored);
     return { run: stored, created };
   }
 

@@ -17,6 +17,11 @@ export class BlobArchive implements Archive {
     });
   }
 
+  /** Makes sure that the container is there; put() does so by itself. */
+  async connect(): Promise<void> {
+    await this.#container();
+  }
+
   async put(name: string, text: string): Promise<void> {
     const container = await this.#container();
     const blob = container.getBlockBlobClient(name);

@@ -18,6 +18,11 @@ export class AzureQueue implements WorkQueue {
     });
   }
 
+  /** Makes sure that the queue is there; send() does so by itself. */
+  async connect(): Promise<void> {
+    await this.#client();
+  }
+
   async send(message: Record<string, string>, delayMs: number): Promise<void> {
     const client = await this.#client();
     const text = Buffer.from(JSON.stringify(message)).toString('base64');

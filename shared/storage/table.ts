@@ -44,6 +44,11 @@ export class AzureTable implements Table {
     this.#client = once(connect);
   }
 
+  /** Makes sure that the table is there; every call does so by itself, the first one late. */
+  async connect(): Promise<void> {
+    await this.#client();
+  }
+
   async get<T>(partition: string, row: string): Promise<Row<T> | undefined> {
     const client = await this.#client();
     return storageCall('read a row', async () => {

@@ -448,7 +448,7 @@ describe('what is known of the session', () => {
     expect(next.startedAt).toBe(iso(2));
   });
 
-  // Found: pending, running and asked always make a new object, so that every poll writes every open run's row again.
+  // Found: pending, running and asked always make a new object, against advance's own word; the store has to compare the JSON.
   it.fails.each(['running', 'asked'] as const)('%s that says nothing new changes nothing', (event) => {
     const once = advance(runs.running, events[event], at(10), times);
     expect(advance(once, events[event], at(30), times)).toBe(once);

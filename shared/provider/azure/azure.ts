@@ -55,6 +55,15 @@ export class AzureProvider implements Provider {
     this.#options = options;
   }
 
+  /** Beside the SDK this fetches the token and the watchers, which every start needs. */
+  async load(signal: AbortSignal): Promise<void> {
+    await Promise.all(
+      this.#options.subscriptions.map(async (subscription) =>
+        this.#listWatchers(subscription, await this.#arm(subscription), signal),
+      ),
+    );
+  }
+
   target(id: string): TargetAnswer | undefined {
     if (!/^\/subscriptions\//i.test(id)) return undefined;
     const machine = parseMachineId(id);
