@@ -22,18 +22,18 @@ export function requireRole(request: HttpRequest, role: Role): void {
   const header = request.headers.get('x-ms-client-principal');
   if (!header)
     throw new Problem('unauthenticated', 'Sign in with Microsoft Entra ID: this app takes Entra tokens, not keys');
-  let principal: Principal;
+  let principal: Principal | null;
   try {
-    principal = JSON.parse(Buffer.from(header, 'base64').toString('utf8')) as Principal;
+    principal = JSON.parse(Buffer.from(header, 'base64').toString('utf8')) as Principal | null;
   } catch {
     throw new Problem('unauthenticated', 'The principal of the request cannot be read');
   }
   const types = new Set([
     'roles',
     'http://schemas.microsoft.com/ws/2008/06/identity/claims/role',
-    ...(principal.role_typ ? [principal.role_typ] : []),
+    ...(principal?.role_typ ? [principal.role_typ] : []),
   ]);
-  const roles = (Array.isArray(principal.claims) ? principal.claims : [])
+  const roles = (Array.isArray(principal?.claims) ? principal.claims : [])
     .filter((c) => types.has(c.typ ?? ''))
     .map((c) => c.val ?? '');
   if (!roles.some((r) => granting[role].includes(r))) {

@@ -1,8 +1,12 @@
+import { Problem } from '../shared/problem.ts';
 import { endpoint, json } from './http.ts';
 import { readListQuery } from './list-query.ts';
 
 endpoint('sessions', ['GET'], 'sessions', 'Read', async (request, app) => {
-  const { limit, next } = readListQuery(request, ['provider', 'region']);
+  const { limit, since, until, next } = readListQuery(request, ['provider', 'region']);
+  // A cloud does not tell when a session was made.
+  if (since ?? until)
+    throw new Problem('unsupported-parameter', 'Sessions cannot be listed by time; list runs instead');
   const sessions = await app.sessions({
     provider: request.query.get('provider') ?? undefined,
     region: request.query.get('region') ?? undefined,

@@ -4,7 +4,7 @@ import type { Capture } from './catalog/entry.ts';
 import { CaptureStore } from './catalog/store.ts';
 import { parseAzureMonitorAlert } from './alert/azure-monitor.ts';
 import { parsePayload } from './alert/payload.ts';
-import { receiveAlert, type Receipt } from './alert/receive.ts';
+import { receiveAlert, takeUpUnsettled, type Receipt } from './alert/receive.ts';
 import { AlertStore } from './alert/store.ts';
 import type { Clock } from './clock.ts';
 import type { Config } from './config.ts';
@@ -120,6 +120,10 @@ export function createApp(
   });
   const currentRules = () => rules.current();
 
+  const receiving = { alerts, archive, runs, lifecycle, launcher, rules: currentRules, clock, log };
+  const parseAlert = (payload: Uint8Array) => parseAzureMonitorAlert(parsePayload(payload));
+  const startedAt = clock.now();
+
   return {
     async warmUp() {
       const parts = [...Object.values(tables), queue, archive].map((part) => part.connect());
@@ -132,14 +136,7 @@ export function createApp(
     alerts,
     runs,
     captures,
-    async receiveAzureMonitor(payload) {
-      const alert = parseAzureMonitorAlert(parsePayload(payload));
-      return receiveAlert(
-        { alerts, archive, runs, lifecycle, launcher, rules: currentRules, clock, log },
-        alert,
-        payload,
-      );
-    },
+    receiveAzureMonitor: async (payload) => receiveAlert(receiving, parseAlert(payload), payload),
     startRunbook: (body, idempotencyKey) => startRunbook(launcher, check, body, idempotencyKey),
     async stopRun(id) {
       await runs.require(id);
@@ -153,17 +150,22 @@ export function createApp(
       await lifecycle.step(id);
     },
     async poll() {
-      const open = await lifecycle.stepAll();
-      await tables.state.put('heartbeat', 'poll', { at: clock.now().toISOString(), open });
+      const { open, alarms } = await lifecycle.stepAll();
+      await tables.state.put('heartbeat', 'poll', { at: clock.now().toISOString(), open, alarms });
+      await takeUpUnsettled(receiving, parseAlert);
     },
     startDue: () => startDue({ state: tables.state, launcher, rules: currentRules, clock, log }),
     addFile: (account, container, blob) => lifecycle.addFile(account, container, blob),
     async sweep() {
       for (const account of accounts.names) {
-        const found = await catalog.sweep(account, config.captureContainer, async (blob) => {
-          await lifecycle.addFile(account, config.captureContainer, blob);
-        });
-        if (found > 0) log.warn(`sweep: ${found} files in ${account} had not been catalogued by their events`);
+        try {
+          const found = await catalog.sweep(account, config.captureContainer, async (blob) => {
+            await lifecycle.addFile(account, config.captureContainer, blob);
+          });
+          if (found > 0) log.warn(`sweep: ${found} files in ${account} had not been catalogued by their events`);
+        } catch (error) {
+          log.error(`sweep: ${account} could not be searched`, { error });
+        }
       }
     },
     sessions: (filter) => listSessions(providers, runs, clock, filter),
@@ -173,6 +175,6 @@ export function createApp(
         throw new Problem('not-found', `The file of capture ${id} is no longer in storage`);
       return accounts.link(account, container, blob);
     },
-    health: () => readHealth({ config, rules: currentRules, state: tables.state, clock }),
+    health: () => readHealth({ config, rules: currentRules, state: tables.state, clock, startedAt }),
   };
 }

@@ -9,3 +9,14 @@ export const systemClock: Clock = {
   now: () => new Date(),
   timeout: (ms) => AbortSignal.timeout(ms),
 };
+
+/** What `work` gives if it is done before the signal aborts, else `fallback`; the work goes on either way. */
+export async function beforeDeadline<T>(work: Promise<T>, fallback: T, signal: AbortSignal): Promise<T> {
+  return Promise.race([
+    work,
+    new Promise<T>((resolve) => {
+      if (signal.aborted) resolve(fallback);
+      else signal.addEventListener('abort', () => resolve(fallback), { once: true });
+    }),
+  ]);
+}

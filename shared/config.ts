@@ -149,6 +149,9 @@ export function readConfig(env: Environment): Config {
     problems.push(`TRIPCAP_INSTALLATION must be 1 to 12 lower-case letters and digits; it is "${installation}"`);
     installation = settings.TRIPCAP_INSTALLATION.default;
   }
+  const easyAuth = text('TRIPCAP_EASY_AUTH').toLowerCase();
+  if (easyAuth !== 'true' && easyAuth !== 'false')
+    problems.push(`TRIPCAP_EASY_AUTH must be true or false; it is "${easyAuth}"`);
   const clientId = text('TRIPCAP_CLIENT_ID') || undefined;
   const config: Config = {
     installation,
@@ -164,7 +167,7 @@ export function readConfig(env: Environment): Config {
       problems,
     ),
     rulesFile: text('TRIPCAP_RULES_FILE'),
-    easyAuth: text('TRIPCAP_EASY_AUTH').toLowerCase() === 'true',
+    easyAuth: easyAuth === 'true',
     schedules: {
       poll: text('TRIPCAP_POLL_SCHEDULE'),
       schedule: text('TRIPCAP_SCHEDULE_SCHEDULE'),
@@ -193,10 +196,8 @@ function readAzure(
   clientId: string | undefined,
   problems: string[],
 ): Config['azure'] {
-  const subscriptions = subscriptionList
-    .split(',')
-    .map((s) => s.trim().toLowerCase())
-    .filter(Boolean);
+  const listed = subscriptionList.split(',').map((s) => s.trim().toLowerCase());
+  const subscriptions = [...new Set(listed.filter(Boolean))];
   if (subscriptions.length === 0) return undefined;
   for (const s of subscriptions) {
     if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(s))
@@ -232,37 +233,41 @@ function readCaptureAccounts(json: string, env: Environment, problems: string[])
   }
   if (!Array.isArray(list)) return complain('must be an array');
   const regionOwner = new Map<string, string>();
+  const names = new Set<string>();
   return list.flatMap((item: unknown, index): CaptureAccount[] => {
     const { id, regions, connection: connectionName } = (item ?? {}) as Record<string, unknown>;
-    const name =
-      typeof id === 'string'
-        ? /^\/subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.storage\/storageaccounts\/([a-z0-9]{3,24})$/i.exec(
-            id,
-          )?.[1]
-        : undefined;
+    const name = typeof id === 'string' ? accountName(id) : undefined;
     if (typeof id !== 'string' || name === undefined)
       return complain(`[${index}].id must be the ARM id of a storage account`);
-    if (!Array.isArray(regions) || regions.length === 0 || !regions.every((r) => typeof r === 'string'))
+    if (!Array.isArray(regions) || regions.length === 0 || !regions.every((r) => typeof r === 'string')) {
       return complain(`[${index}].regions must be a list of region names`);
-    if (typeof connectionName !== 'string' || !/^\w+$/.test(connectionName))
+    }
+    if (typeof connectionName !== 'string' || !/^\w+$/.test(connectionName)) {
       return complain(`[${index}].connection must be the name of an app setting`);
+    }
+    if (names.has(name)) return complain(`account ${name} is listed twice; list it once with all of its regions`);
+    names.add(name);
     const connection = readConnection(env, connectionName, problems);
     if (connection === undefined) return [];
-    for (const region of regions.map((r: string) => r.toLowerCase())) {
-      if (regionOwner.has(region))
-        return complain(`region ${region} is served by both ${regionOwner.get(region)} and ${name}`);
+    const served = regions.map(toRegion);
+    for (const region of served) {
+      const owner = regionOwner.get(region);
+      if (owner !== undefined) return complain(`region ${region} is served by both ${owner} and ${name}`);
       regionOwner.set(region, name);
     }
-    return [
-      {
-        id,
-        name: name.toLowerCase(),
-        regions: regions.map((r: string) => r.toLowerCase()),
-        connectionName,
-        connection,
-      },
-    ];
+    return [{ id, name, regions: served, connectionName, connection }];
   });
+}
+
+function accountName(id: string): string | undefined {
+  const pattern =
+    /^\/subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.storage\/storageaccounts\/([a-z0-9]{3,24})$/i;
+  return pattern.exec(id)?.[1]?.toLowerCase();
+}
+
+/** `West US 2` and `westus2` are the same region. */
+export function toRegion(location: string | undefined): string {
+  return (location ?? '').toLowerCase().replaceAll(' ', '');
 }
 
 /** The two forms that the Functions host understands: NAME = connection string, or NAME__accountName / NAME__blobServiceUri … with identity. */

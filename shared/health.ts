@@ -11,7 +11,7 @@ export type Health = {
   problems: string[];
   rules: { version: string; count: number; problems: RuleProblem[]; next: { rule: string; at: string }[] };
   storage: 'ok' | 'unavailable';
-  poll?: { at: string; open: number };
+  poll?: { at: string; open: number; alarms: number };
 };
 
 const silentPollMs = 5 * 60_000;
@@ -22,23 +22,37 @@ export async function readHealth(parts: {
   rules: () => Promise<RuleSet>;
   state: Table;
   clock: Clock;
+  startedAt: Date;
 }): Promise<Health> {
-  const { config, state, clock } = parts;
+  const { config, state, clock, startedAt } = parts;
   const { rules, version, problems: ruleProblems } = await parts.rules();
   const problems = [...config.problems];
   if (!config.azure) problems.push('TRIPCAP_SUBSCRIPTIONS is not set: nothing can be captured');
   if (config.azure && config.captureAccounts.length === 0)
     problems.push('TRIPCAP_CAPTURE_ACCOUNTS names no account: captures have nowhere to go');
   if (ruleProblems.length > 0) problems.push(`The rules file has ${ruleProblems.length} problems; no rule is in force`);
+  for (const [name, cron] of Object.entries(config.schedules)) {
+    try {
+      new Timetable(cron, 'UTC');
+    } catch (error) {
+      problems.push(
+        `TRIPCAP_${name.toUpperCase()}_SCHEDULE "${cron.slice(0, 50)}": ${(error as Error).message}; the function does not run`,
+      );
+    }
+  }
   const next = rules.flatMap(({ name, schedule }) => {
     const at = schedule && new Timetable(schedule.cron, schedule.timezone).next(clock.now());
     return at ? [{ rule: name, at: at.toISOString() }] : [];
   });
   const about = { problems, rules: { version, count: rules.length, problems: ruleProblems, next } };
   try {
-    const poll = (await state.get<{ at: string; open: number }>('heartbeat', 'poll'))?.value;
-    if (poll && clock.now().getTime() - Date.parse(poll.at) > silentPollMs)
-      problems.push(`Open runs have not been polled since ${poll.at}`);
+    const poll = (await state.get<{ at: string; open: number; alarms: number }>('heartbeat', 'poll'))?.value;
+    const silentSince = poll ? new Date(poll.at) : startedAt;
+    if (clock.now().getTime() - silentSince.getTime() > silentPollMs) {
+      problems.push(`Open runs have not been polled since ${silentSince.toISOString()}`);
+    }
+    if (poll && poll.alarms > 0)
+      problems.push(`${poll.alarms} runs need somebody to look: their sessions are not confirmed to have ended`);
     return { status: problems.length === 0 ? 'ok' : 'degraded', ...about, storage: 'ok', ...(poll ? { poll } : {}) };
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

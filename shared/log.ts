@@ -17,7 +17,11 @@ export function formatLog(message: string, { error, ...about }: LogDetails = {})
   const parts = Object.entries(about).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   const causes: string[] = [];
   for (let e = error; e instanceof Error && causes.length < 4; e = e.cause) causes.push(`${e.name}: ${e.message}`);
-  return [message, parts.length > 0 && `[${parts.join(' ')}]`, causes.length > 0 && `(${causes.join(' <- ')})`]
-    .filter(Boolean)
-    .join(' ');
+  return (
+    [message, parts.length > 0 && `[${parts.join(' ')}]`, causes.length > 0 && `(${causes.join(' <- ')})`]
+      .filter(Boolean)
+      .join(' ')
+      // A line is a line, whatever somebody outside has put into a name.
+      .replaceAll(/\p{Cc}/gu, ' ')
+  );
 }

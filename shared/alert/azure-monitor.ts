@@ -18,7 +18,7 @@ const CommonAlert = v.object({
       alertRule: v.nullish(text),
       severity: v.nullish(text),
       monitorCondition: v.picklist(['Fired', 'Resolved']),
-      alertTargetIDs: v.nullish(v.pipe(v.array(text), v.maxLength(1000))),
+      alertTargetIDs: v.nullish(v.array(text)),
       originAlertId: v.nullish(text),
       firedDateTime: time,
       resolvedDateTime: v.nullish(time),
@@ -38,9 +38,14 @@ export function parseAzureMonitorAlert(payload: Record<string, unknown>): Alert 
       'Only the common alert schema is read: turn on "Enable the common alert schema" in the action of the action group',
     );
   }
+  const targetCount = countOf(payload);
+  if (targetCount > maxTargets)
+    throw new Problem('invalid-payload', `The alert names ${targetCount} targets; at most ${maxTargets} are read`);
   const parsed = v.safeParse(CommonAlert, payload);
   if (!parsed.success) {
-    const problems = parsed.issues.map((issue) => ({ path: v.getDotPath(issue) ?? '', message: issue.message }));
+    const problems = parsed.issues
+      .slice(0, 50)
+      .map((issue) => ({ path: v.getDotPath(issue) ?? '', message: issue.message.slice(0, 200) }));
     throw new Problem(
       'invalid-payload',
       `Not an alert of the common schema: ${problems[0]?.path} ${problems[0]?.message}`,
@@ -60,6 +65,15 @@ export function parseAzureMonitorAlert(payload: Record<string, unknown>): Alert 
     targets: distinct(e.alertTargetIDs ?? []),
     ...(e.description ? { description: e.description.slice(0, 1000) } : {}),
   };
+}
+
+const maxTargets = 1000;
+
+/** Looked at before the schema is: it would say something of each. */
+function countOf(payload: Record<string, unknown>): number {
+  const { data } = payload as { data?: { essentials?: { alertTargetIDs?: unknown } | null } | null };
+  const ids = data?.essentials?.alertTargetIDs;
+  return Array.isArray(ids) ? ids.length : 0;
 }
 
 /** ARM ids compare without regard to case; the same target named twice is one target. */

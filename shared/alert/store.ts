@@ -5,6 +5,8 @@ import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts
 import type { Table } from '../storage/table.ts';
 import type { Alert } from './alert.ts';
 
+export type PlannedRun = { id: string; rule: string; target: string };
+
 /** An alert as it is stored: its firing and its end are one record, since they are one alert. */
 export type AlertRecord = {
   id: string;
@@ -14,20 +16,23 @@ export type AlertRecord = {
   rule: string;
   severity?: string;
   description?: string;
+  /** The first hundred. */
   targets: string[];
+  targetCount: number;
   firedAt: string;
   /** When this record was first written. */
   receivedAt: string;
-  /** The Fired notification came, and what it led to; `done` once that is settled. */
-  fired?: {
-    receivedAt: string;
-    done: boolean;
-    runs: { id: string; rule: string; target: string }[];
-    ignored: Ignored[];
-  };
+  /** The Fired notification came. `planned` is written before anything is started, the rest when it is `done`. */
+  fired?: { receivedAt: string; done: boolean; planned: PlannedRun[]; runs: PlannedRun[]; ignored: Ignored[] };
   /** The Resolved notification came, perhaps before the Fired one. */
   resolved?: { receivedAt: string; at: string; stopped: string[] };
 };
+
+/** A notification that was recorded and not yet dealt with: `payload` names it in the archive. */
+export type Unsettled = { payload: string; at: string };
+
+const keptTargets = 100;
+const relatedCount = 5;
 
 export function alertId(alert: Alert): string {
   return deriveId('alert', alert.source, alert.externalId.toLowerCase(), String(alert.firedAt.getTime()));
@@ -35,10 +40,11 @@ export function alertId(alert: Alert): string {
 
 /**
  * Alerts in a table:
- *   (alert id, 'alert')        the record
- *   ('index', time + id)       the list, newest first
- *   ('sender-…', alert id)     by the sender's id
- *   ('origin-…', alert id)     by the condition behind it and a target
+ *   (alert id, 'alert')         the record
+ *   ('index', time + id)        the list, newest first
+ *   ('sender-…', time + id)     by the sender's id, the last fired first
+ *   ('origin-…', time + id)     by the condition behind it and a target, the last fired first
+ *   ('unsettled', id-condition) what was recorded and not yet dealt with: a process that dies half-way leaves it behind
  */
 export class AlertStore {
   readonly #table: Table;
@@ -57,13 +63,31 @@ export class AlertStore {
     return alert;
   }
 
-  /** Writes what `change` makes of the record (or of a new one), unless it changes nothing; a lost race is run again. */
-  async update(alert: Alert, now: Date, change: (record: AlertRecord) => AlertRecord): Promise<AlertRecord> {
-    const id = alertId(alert);
+  /** The record of an alert as it is before anything became of it. */
+  blank(alert: Alert, now: Date): AlertRecord {
+    return {
+      id: alertId(alert),
+      source: alert.source,
+      externalId: alert.externalId,
+      ...(alert.originId === undefined ? {} : { originId: alert.originId }),
+      rule: alert.rule,
+      ...(alert.severity === undefined ? {} : { severity: alert.severity }),
+      ...(alert.description === undefined ? {} : { description: alert.description }),
+      targets: alert.targets.slice(0, keptTargets).map((t) => t.id),
+      targetCount: alert.targets.length,
+      firedAt: alert.firedAt.toISOString(),
+      receivedAt: now.toISOString(),
+    };
+  }
+
+  /** Writes what `change` makes of the stored record (or of `blank`), unless it changes nothing; a lost race is run again. */
+  async update(blank: AlertRecord, change: (record: AlertRecord) => AlertRecord): Promise<AlertRecord> {
+    const { id } = blank;
     for (let attempt = 0; attempt < 20; attempt++) {
       const row = await this.#table.get<AlertRecord>(id, 'alert');
-      const next = change(row?.value ?? toRecord(id, alert, now));
-      if (row && next === row.value) return next;
+      const next = change(row?.value ?? blank);
+      if (row && JSON.stringify(next) === JSON.stringify(row.value)) return row.value;
+      if (!row) await this.#index(next);
       if (row ? await this.#table.replace(id, 'alert', row.etag, next) : await this.#table.insert(id, 'alert', next)) {
         return next;
       }
@@ -71,58 +95,76 @@ export class AlertStore {
     throw new Problem('storage-unavailable', `Alert ${id} is written by too many at once`, { retryAfterSeconds: 5 });
   }
 
-  /** The entries by which a record is listed and found; they follow from it and are safe to write again. */
-  async index(record: AlertRecord): Promise<void> {
-    await Promise.all([
-      this.#table.put('index', listKey(new Date(record.receivedAt), record.id), { id: record.id }),
-      ...keysOf(record).map((key) => this.#table.put(key, record.id, {})),
-    ]);
-  }
-
-  /** Records of the same sender's id, else of the same condition on one of the same targets; the latest fired first. */
-  async related(alert: Alert): Promise<AlertRecord[]> {
-    const [sender = '', ...origins] = keysOf({ ...alert, targets: alert.targets.map((t) => t.id) });
-    const own = await this.#load([sender]);
-    return own.length > 0 ? own : this.#load(origins);
+  /** Records of the same sender's id, else of the same condition on one of the same targets; the last fired first. */
+  async related(alert: AlertRecord): Promise<AlertRecord[]> {
+    const [sender = '', ...origins] = keysOf(alert);
+    const own = (await this.#load([sender])).filter((record) => record.id !== alert.id);
+    return own.length > 0 ? own : (await this.#load(origins)).filter((record) => record.id !== alert.id);
   }
 
   async list(query: ListQuery): Promise<Page<AlertRecord>> {
-    return listPage<{ id: string }, AlertRecord>(this.#table, 'index', query, {}, ({ value }) => this.get(value.id));
+    return listPage<{ id: string }, AlertRecord>(this.#table, 'index', query, {}, async ({ row, value }) => {
+      const record = await this.get(value.id);
+      return record && row === listKey(new Date(record.receivedAt), record.id) ? record : undefined;
+    });
+  }
+
+  async markUnsettled(mark: string, unsettled: Unsettled): Promise<void> {
+    await this.#table.put('unsettled', mark, unsettled);
+  }
+
+  async settle(mark: string): Promise<void> {
+    await this.#table.remove('unsettled', mark);
+  }
+
+  async unsettled(limit: number): Promise<{ mark: string; value: Unsettled }[]> {
+    const rows = await this.#table.scan<Unsettled>('unsettled', { limit });
+    return rows.map(({ row, value }) => ({ mark: row, value }));
+  }
+
+  /** Written before the record: no record without its entries; an entry that does not fit its record is passed over. */
+  async #index(record: AlertRecord): Promise<void> {
+    const fired = listKey(new Date(record.firedAt), record.id);
+    await Promise.all([
+      this.#table.put('index', listKey(new Date(record.receivedAt), record.id), { id: record.id }),
+      ...keysOf(record).map((key) => this.#table.put(key, fired, { id: record.id })),
+    ]);
   }
 
   async #load(keys: string[]): Promise<AlertRecord[]> {
-    const rows = await Promise.all(keys.map((key) => this.#table.scan(key, { limit: 200 })));
-    const ids = new Set(rows.flat().map((row) => row.row));
+    const rows = await Promise.all(keys.map((key) => this.#table.scan<{ id: string }>(key, { limit: relatedCount })));
+    const ids = new Set(rows.flat().map((row) => row.value.id));
     const records = await Promise.all([...ids].map((id) => this.get(id)));
     return records.filter((record) => record !== undefined).toSorted((a, b) => b.firedAt.localeCompare(a.firedAt));
   }
 }
 
-function keysOf(alert: { source: string; externalId: string; originId?: string; targets: string[] }): string[] {
+const originTargets = 25;
+
+function keysOf(alert: AlertRecord): string[] {
   const sender = `sender-${deriveId(alert.source, alert.externalId.toLowerCase())}`;
   const { originId } = alert;
   if (originId === undefined) return [sender];
-  return [sender, ...alert.targets.map((target) => `origin-${deriveId(alert.source, originId, target.toLowerCase())}`)];
-}
-
-function toRecord(id: string, alert: Alert, now: Date): AlertRecord {
-  return {
-    id,
-    source: alert.source,
-    externalId: alert.externalId,
-    ...(alert.originId === undefined ? {} : { originId: alert.originId }),
-    rule: alert.rule,
-    ...(alert.severity === undefined ? {} : { severity: alert.severity }),
-    ...(alert.description === undefined ? {} : { description: alert.description }),
-    targets: alert.targets.map((t) => t.id),
-    firedAt: alert.firedAt.toISOString(),
-    receivedAt: now.toISOString(),
-  };
+  const targets = alert.targets.slice(0, originTargets);
+  return [sender, ...targets.map((target) => `origin-${deriveId(alert.source, originId, target.toLowerCase())}`)];
 }
 
 /** The record as the API shows it. */
 export function toAlertView(record: AlertRecord): Record<string, unknown> {
-  const { id, source, externalId, rule, severity, description, targets, firedAt, receivedAt, fired, resolved } = record;
+  const {
+    id,
+    source,
+    externalId,
+    rule,
+    severity,
+    description,
+    targets,
+    targetCount,
+    firedAt,
+    receivedAt,
+    fired,
+    resolved,
+  } = record;
   return {
     id,
     source,
@@ -131,6 +173,7 @@ export function toAlertView(record: AlertRecord): Record<string, unknown> {
     severity,
     description,
     targets,
+    ...(targetCount > targets.length ? { targetCount } : {}),
     condition: resolved ? 'resolved' : 'fired',
     firedAt,
     resolvedAt: resolved?.at,

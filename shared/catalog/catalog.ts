@@ -28,6 +28,10 @@ export class Catalog {
     this.#parts = parts;
   }
 
+  async exists(account: string, container: string, blob: string): Promise<boolean> {
+    return (await this.#parts.accounts.find(account, container, blob)) !== undefined;
+  }
+
   /**
    * Catalogues one blob, reading it once as a stream, and says which entry came of it; undefined when there is no such blob.
    * The same version again changes nothing but the run it belongs to, should that be known only now.

@@ -46,13 +46,15 @@ export class CaptureStore {
       const listedAt = row?.value.listedAt ?? capture.catalogedAt;
       const stored: Stored = { capture, listedAt, modifiedAt: modifiedAt.toISOString() };
       const key = listKey(new Date(listedAt), capture.id);
+      // The list first, so that no entry can be without its place in it.
+      await Promise.all([
+        this.#table.put('index', key, { id: capture.id }, columns),
+        ...(capture.runId ? [this.#table.put(`run-${capture.runId}`, key, { id: capture.id }, columns)] : []),
+      ]);
       const won = row
         ? await this.#table.replace(capture.id, 'capture', row.etag, stored)
         : await this.#table.insert(capture.id, 'capture', stored);
-      if (!won) continue;
-      await this.#table.put('index', key, { id: capture.id }, columns);
-      if (capture.runId) await this.#table.put(`run-${capture.runId}`, key, { id: capture.id }, columns);
-      return;
+      if (won) return;
     }
     throw new Problem('storage-unavailable', `Capture ${capture.id} is written by too many at once`, {
       retryAfterSeconds: 5,
@@ -66,9 +68,14 @@ export class CaptureStore {
   ): Promise<Page<Capture>> {
     const where: Columns = filter.target === undefined ? {} : { target: filter.target };
     const partition = filter.run === undefined ? 'index' : `run-${filter.run}`;
-    return listPage<{ id: string }, Capture>(this.#table, partition, query, where, async ({ value }) => {
-      const capture = await this.get(value.id);
-      return capture && (filter.run === undefined || capture.runId === filter.run) ? capture : undefined;
+    return listPage<{ id: string }, Capture>(this.#table, partition, query, where, async ({ row, value }) => {
+      const stored = (await this.#table.get<Stored>(value.id, 'capture'))?.value;
+      if (!stored || row !== listKey(new Date(stored.listedAt), value.id)) return undefined;
+      const { capture } = stored;
+      return (filter.run === undefined || capture.runId === filter.run) &&
+        (filter.target === undefined || capture.target === filter.target)
+        ? capture
+        : undefined;
     });
   }
 }

@@ -4,55 +4,80 @@ import type { Launcher } from '../run/launcher.ts';
 import type { Table } from '../storage/table.ts';
 import { Timetable } from './cron.ts';
 import { planSchedule } from './plan.ts';
-import type { RuleSet } from './rule.ts';
+import type { Rule, RuleSet } from './rule.ts';
 
 export type DueParts = { state: Table; launcher: Launcher; rules: () => Promise<RuleSet>; clock: Clock; log: Log };
 
-// After a longer pause only what came due within the last hour is made up for, and no more than this many per rule.
-const catchUpMs = 3_600_000;
-const catchUpRuns = 10;
+/** Up to when a rule's due times are dealt with, and by which timetable. */
+type Mark = { until: string; cron: string; timezone: string };
+
+// After a pause only the last due time is made up for, and only within this: packets of hours ago are gone.
+const lateMs = 3_600_000;
+// What came due within this is not late: every one of it is run.
+const freshMs = 60_000;
+const mostAtOnce = 60;
 
 /**
  * Starts what has come due since the last look. A run's id derives from rule, due time and target, so that each due time runs
- * once, however many instances look and wherever one of them dies. A rule that is seen for the first time starts from now.
+ * once, however many instances look and wherever one of them dies. A rule that is seen for the first time, or whose timetable
+ * has changed, starts from now.
  */
-export async function startDue({ state, launcher, rules, clock, log }: DueParts): Promise<void> {
-  const { rules: all, version } = await rules();
-  for (const rule of all) {
-    if (!rule.schedule) continue;
-    const now = clock.now();
-    const row = await state.get<{ until: string }>('schedule', rule.name);
-    if (!row) {
-      await state.insert('schedule', rule.name, { until: now.toISOString() });
-      continue;
+export async function startDue(parts: DueParts): Promise<void> {
+  const { rules, version } = await parts.rules();
+  for (const rule of rules) {
+    try {
+      await startRule(parts, rule, version);
+    } catch (error) {
+      // One rule's trouble is no reason to leave the others alone; this one is looked at again with the next tick.
+      parts.log.error(`schedule ${rule.name} could not be started`, { error });
     }
-    const from = new Date(Math.max(Date.parse(row.value.until), now.getTime() - catchUpMs));
-    const due = new Timetable(rule.schedule.cron, rule.schedule.timezone).between(from, now, catchUpRuns);
-    if (due.length === 0) continue;
-    for (const at of due) {
-      const plan = planSchedule(rule, (id) => launcher.target(id));
-      const ignored = [...plan.ignored];
-      await Promise.all(
-        plan.runs.map(async ({ target }) => {
-          const trigger = {
-            kind: 'schedule' as const,
-            source: 'schedule',
-            rule: rule.name,
-            rulesVersion: version,
-            reason: `Due at ${at.toISOString()}`,
-          };
-          const launched = await launcher.launch({
-            idParts: ['schedule', rule.name, at.toISOString(), target],
-            target,
-            rule,
-            trigger,
-          });
-          if (launched.ignored) ignored.push(launched.ignored);
-        }),
-      );
-      for (const one of ignored)
-        log.warn(`schedule ${rule.name}: ${one.target} ignored (${one.reason}): ${one.detail}`);
-    }
-    await state.replace('schedule', rule.name, row.etag, { until: due.at(-1)?.toISOString() });
   }
+}
+
+async function startRule({ state, launcher, clock, log }: DueParts, rule: Rule, version: string): Promise<void> {
+  if (!rule.schedule) return;
+  const { cron, timezone } = rule.schedule;
+  const now = clock.now();
+  const mark = (until: Date): Mark => ({ until: until.toISOString(), cron, timezone });
+  const row = await state.get<Mark>('schedule', rule.name);
+  if (!row || row.value.cron !== cron || row.value.timezone !== timezone) {
+    await (row
+      ? state.replace('schedule', rule.name, row.etag, mark(now))
+      : state.insert('schedule', rule.name, mark(now)));
+    return;
+  }
+  const from = new Date(Math.max(Date.parse(row.value.until), now.getTime() - lateMs));
+  const due = new Timetable(cron, timezone).between(from, now, mostAtOnce);
+  const last = due.at(-1);
+  if (!last) return;
+  const fresh = due.filter((at) => now.getTime() - at.getTime() <= freshMs);
+  const wanted = fresh.length > 0 ? fresh : [last];
+  if (wanted.length < due.length)
+    log.warn(
+      `schedule ${rule.name}: ${due.length - wanted.length} due times passed while nothing ran; they are not made up for`,
+    );
+  for (const at of wanted) {
+    const plan = planSchedule(rule, (id) => launcher.target(id));
+    const ignored = [...plan.ignored];
+    await Promise.all(
+      plan.runs.map(async ({ target }) => {
+        const trigger = {
+          kind: 'schedule' as const,
+          source: 'schedule',
+          rule: rule.name,
+          rulesVersion: version,
+          reason: `Due at ${at.toISOString()}`,
+        };
+        const launched = await launcher.launch({
+          idParts: ['schedule', rule.name, at.toISOString(), target],
+          target,
+          rule,
+          trigger,
+        });
+        if (launched.ignored) ignored.push(launched.ignored);
+      }),
+    );
+    for (const one of ignored) log.warn(`schedule ${rule.name}: ${one.target} ignored (${one.reason}): ${one.detail}`);
+  }
+  await state.replace('schedule', rule.name, row.etag, mark(last));
 }

@@ -3,61 +3,117 @@ import * as v from 'valibot';
 import { sha256 } from '../id.ts';
 import type { CaptureRequest, Limits } from '../provider/provider.ts';
 import { Timetable } from './cron.ts';
-import { limitFaults, toLimits, type Rule, type RuleProblem, type RuleSet } from './rule.ts';
-import { RulesFile } from './schema.ts';
+import { limitFaults, toLimits, type Rule as LoadedRule, type RuleProblem, type RuleSet } from './rule.ts';
+import { Rule, RulesFile } from './schema.ts';
 import { parseDuration } from './units.ts';
 
 type Path = (string | number)[];
+type RuleText = v.InferOutput<typeof Rule>;
 
 /** Checks a capture and its limits against what the clouds document; one sentence per fault. */
 export type CheckCapture = (capture: CaptureRequest, limits: Limits) => string[];
 
+const maxFileLength = 256 * 1024;
+const maxProblems = 100;
+const maxMessageLength = 300;
+
 /**
- * Reads the text of a rules file. Never throws: every fault of the file comes back with its line, and a file with a fault
- * has no rules at all, so that nobody relies on half of them.
+ * Reads the text of a rules file. Never throws: every fault of the file comes back with its line (the first hundred), and a file
+ * with a fault has no rules at all, so that nobody relies on half of them.
  */
 export async function loadRules(text: string, check: CheckCapture): Promise<RuleSet> {
-  const { LineCounter, parseDocument } = await import('./yaml.lazy.ts');
+  const { LineCounter, parseDocument, visit } = await import('./yaml.lazy.ts');
   const version = sha256(text).slice(0, 12);
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const broken = (problems: RuleProblem[]): RuleSet => ({
     rules: [],
     version,
     problems: problems.toSorted((a, b) => a.line - b.line || a.column - b.column),
   });
+  if (text.length > maxFileLength)
+    return broken([
+      {
+        line: 1,
+        column: 1,
+        path: '',
+        message: `The file has ${text.length} characters; at most ${maxFileLength} are read`,
+      },
+    ]);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {
     return broken(
-      document.errors.map((error) => ({ ...position(lines, error.pos[0]), path: '', message: error.message })),
+      document.errors
+        .slice(0, maxProblems)
+        .map((error) => ({ ...position(lines, error.pos[0]), path: '', message: cut(error.message) })),
     );
   }
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 50 });
   } catch (error) {
-    return broken([{ line: 1, column: 1, path: '', message: (error as Error).message }]);
+    // An alias of nothing, or too many of them.
+    let at = 0;
+    visit(document, { Alias: (_, alias) => void (at ||= alias.range?.[0] ?? 0) });
+    return broken([{ ...position(lines, at), path: '', message: cut((error as Error).message) }]);
   }
-  const parsed = v.safeParse(RulesFile, value);
   const problems: RuleProblem[] = [];
   const complain = (path: Path, message: string): void => {
-    const at = locate(document, path);
-    problems.push({ ...position(lines, at), path: pathText(path), message });
+    if (problems.length < maxProblems)
+      problems.push({ ...position(lines, locate(document, path)), path: pathText(path), message: cut(message) });
   };
-  if (!parsed.success) {
-    for (const issue of parsed.issues.flatMap(innermost)) complain(issue.path, issue.message);
-    return broken(problems);
-  }
-  checkMeaning(parsed.output, check, complain);
-  return problems.length > 0 ? broken(problems) : { rules: parsed.output.rules.map(toRule), version, problems: [] };
+  // Keys that every object has by itself would slip through the schema.
+  visit(document, {
+    Pair: (_, { key }) => {
+      const name = (key as { value?: unknown; range?: number[] } | undefined)?.value;
+      if (name !== '__proto__' && name !== 'constructor' && name !== 'prototype') return;
+      problems.push({
+        ...position(lines, (key as { range?: number[] }).range?.[0] ?? 0),
+        path: name,
+        message: 'is not a known key',
+      });
+    },
+  });
+  const rules = checkShape(value, complain);
+  checkMeaning(rules, check, complain);
+  return problems.length > 0
+    ? broken(problems)
+    : { rules: rules.map(({ rule }) => toRule(rule)), version, problems: [] };
 }
 
+/** The file against its schema, each rule by itself, so that a fault in one does not hide those of the others. */
+function checkShape(
+  value: unknown,
+  complain: (path: Path, message: string) => void,
+): { rule: RuleText; index: number }[] {
+  const list = (value as { rules?: unknown } | null | undefined)?.rules;
+  const separate = Array.isArray(list);
+  const file = v.safeParse(RulesFile, separate ? { ...(value as object), rules: [] } : value);
+  for (const issue of (file.issues ?? []).flatMap(innermost)) complain(issue.path, issue.message);
+  return (separate ? (list as unknown[]) : []).flatMap((raw, index) => {
+    const parsed = v.safeParse(Rule, raw);
+    const lists = Object.entries((raw ?? {}) as object).filter(
+      ([key, part]) => mappings.has(key) && Array.isArray(part),
+    );
+    for (const [key] of lists) complain(['rules', index, key], 'must be a mapping, not a list');
+    for (const issue of (parsed.issues ?? []).flatMap(innermost))
+      complain(['rules', index, ...issue.path], issue.message);
+    return parsed.success ? [{ rule: parsed.output, index }] : [];
+  });
+}
+
+const mappings = new Set(['when', 'schedule', 'capture', 'limits']);
+
 /** What a schema cannot say. */
-function checkMeaning(file: RulesFile, check: CheckCapture, complain: (path: Path, message: string) => void): void {
+function checkMeaning(
+  rules: { rule: RuleText; index: number }[],
+  check: CheckCapture,
+  complain: (path: Path, message: string) => void,
+): void {
   const names = new Map<string, number>();
-  file.rules.forEach((rule, i) => {
-    const at: Path = ['rules', i];
+  for (const { rule, index } of rules) {
+    const at: Path = ['rules', index];
     const twin = names.get(rule.name);
-    if (twin === undefined) names.set(rule.name, i);
+    if (twin === undefined) names.set(rule.name, index);
     else complain([...at, 'name'], `is the name of rules[${twin}] too; names must differ`);
     if ((rule.when === undefined) === (rule.schedule === undefined)) complain(at, 'needs either when or schedule');
     if (rule.target === 'alert' && rule.schedule !== undefined)
@@ -71,12 +127,20 @@ function checkMeaning(file: RulesFile, check: CheckCapture, complain: (path: Pat
       }
     }
     for (const fault of limitFaults(rule.limits)) complain([...at, 'limits', fault.key], fault.message);
-    for (const fault of check(rule.capture ?? {}, toLimits(rule.limits)))
+    for (const fault of check(rule.capture ?? {}, toLimits(rule.limits))) {
       complain([...at, /^the (duration|size)/.test(fault) ? 'limits' : 'capture'], fault);
-  });
+    }
+    const path = rule.capture?.azure?.storageLocation?.storagePath;
+    if (path !== undefined && !path.includes('{run}')) {
+      complain(
+        [...at, 'capture', 'azure', 'storageLocation', 'storagePath'],
+        'must contain {run}, or each run would overwrite the file of the one before',
+      );
+    }
+  }
 }
 
-function toRule(rule: RulesFile['rules'][number]): Rule {
+function toRule(rule: RuleText): LoadedRule {
   const list = (value: string | string[] | undefined): string[] => (value === undefined ? [] : [value].flat());
   return {
     name: rule.name,
@@ -117,7 +181,7 @@ function locate(document: Document, path: Path): number {
     const parent = depth === 1 ? document.contents : document.getIn(path.slice(0, depth - 1), true);
     const items = (parent as { items?: unknown[] } | undefined)?.items;
     if (items === undefined) continue;
-    const item = typeof key === 'number' ? items[key] : items.find((pair) => keyOf(pair) === key);
+    const item = typeof key === 'number' ? items[key] : items.find((pair) => String(keyOf(pair)) === key);
     const node = item as { key?: { range?: number[] }; range?: number[] } | undefined;
     const range = node?.key?.range ?? node?.range;
     if (range?.[0] !== undefined) return range[0];
@@ -139,4 +203,8 @@ function pathText(path: Path): string {
     (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
     '',
   );
+}
+
+function cut(message: string): string {
+  return message.length <= maxMessageLength ? message : `${message.slice(0, maxMessageLength)}…`;
 }

@@ -39,12 +39,13 @@ export function planAlert(alert: Alert, rules: readonly Rule[], resolve: (id: st
     for (const id of wanted) answered.add(id);
     addTargets(plan, rule, wanted, resolve);
   }
-  if (matching.some((rule) => rule.target !== 'alert')) return plan;
-  if (alert.targets.length === 0 && matching.length > 0) {
+  if (alert.targets.length === 0 && matching.some((rule) => rule.target === 'alert')) {
     plan.ignored.push({ reason: 'unknown-target', detail: 'The alert names no target' });
-  } else if (alert.targets.length === 0) {
+  } else if (alert.targets.length === 0 && matching.length === 0) {
     plan.ignored.push({ reason: 'no-rule', detail: noRule(alert) });
   }
+  // A rule with a list of its own answers for the whole alert.
+  if (matching.some((rule) => rule.target !== 'alert')) return plan;
   for (const { id } of alert.targets) {
     if (answered.has(id)) continue;
     const answer = resolve(id);
@@ -102,5 +103,5 @@ function matchesType(rule: Rule, resourceType: string): boolean {
 }
 
 function noRule(alert: Alert): string {
-  return `No rule matches alert "${alert.rule}"${alert.severity ? ` of severity ${alert.severity}` : ''}`;
+  return `No rule matches alert "${alert.rule.slice(0, 100)}"${alert.severity ? ` of severity ${alert.severity}` : ''}`;
 }

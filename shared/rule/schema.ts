@@ -84,12 +84,15 @@ const When = strict({
 
 const Schedule = strict({ cron: v.string(), timezone: v.optional(v.string()) });
 
-const Rule = strict({
+export const Rule = strict({
   name,
   when: v.optional(When),
   schedule: v.optional(Schedule),
   target: v.union(
-    [v.literal('alert'), v.pipe(v.array(targetId), v.minLength(1, 'must not be empty'), v.maxLength(1000))],
+    [
+      v.literal('alert'),
+      v.pipe(v.array(targetId), v.minLength(1, 'must not be empty'), v.maxLength(25, 'must name at most 25 machines')),
+    ],
     'must be "alert" or a list of ids',
   ),
   capture: v.optional(Capture),

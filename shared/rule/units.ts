@@ -1,4 +1,4 @@
-const durationUnits: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 };
+const durationUnits: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const sizeUnits: Record<string, number> = {
   B: 1,
   KB: 1e3,
@@ -11,7 +11,7 @@ const sizeUnits: Record<string, number> = {
 
 /** `90s`, `5m`, `2h` in seconds; undefined for anything else. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
+  const match = /^(\d{1,9})(s|m|h|d)$/.exec(text);
   return match ? Number(match[1]) * (durationUnits[match[2] ?? ''] ?? Number.NaN) : undefined;
 }
 

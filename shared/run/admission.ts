@@ -2,18 +2,19 @@ import { deriveId } from '../id.ts';
 import type { Ignored } from '../rule/plan.ts';
 import type { Rule } from '../rule/rule.ts';
 import type { Table } from '../storage/table.ts';
-import { isFinal } from './run.ts';
 import type { RunStore } from './store.ts';
 
-type Cooldown = { runId: string; until: string };
-type Slot = { runId: string; at: string };
+/** A place that a run has taken: a target of a rule for the time of its cool-down, or one of a rule's runs at once. */
+type Claim = { runId: string; at: string; until?: string };
 
-// A slot whose run was never written is free again after this: whoever took it has died.
+// A claim whose run was never written is free again after this: whoever took it has died.
 const abandonedMs = 2 * 60_000;
+const attempts = 8;
 
 /**
- * Decides whether a planned run may start: the rule's cool-down per target, and its number of runs at once. Every decision is
- * a conditional write, so that requests side by side cannot both get the last place; asking again for the same run says yes again.
+ * Decides whether a planned run may start: the rule's cool-down per target, and its number of captures at once. Every claim is
+ * a conditional write, so that requests side by side cannot both get the last place, and whoever loses a write looks again:
+ * a claim of the same run (another delivery of the same alert) is its own. A run that failed gives its places back.
  */
 export class Admission {
   readonly #table: Table;
@@ -27,52 +28,81 @@ export class Admission {
   /** Undefined = go ahead. */
   async refusal(rule: Rule, target: string, runId: string, now: Date): Promise<Ignored | undefined> {
     const no = (reason: Ignored['reason'], detail: string): Ignored => ({ rule: rule.name, target, reason, detail });
-    const cooling = await this.#cooling(rule, target, runId, now);
-    if (cooling) return no('cooldown', cooling);
-    if (rule.limits.concurrent !== undefined && !(await this.#takeSlot(rule, runId, now, rule.limits.concurrent))) {
-      return no('concurrency', `Rule ${rule.name} has ${rule.limits.concurrent} runs under way, which is its limit`);
-    }
+    const until = await this.#takeCooldown(rule, target, runId, now);
+    if (until !== undefined)
+      return no('cooldown', `Rule ${rule.name} captured this target a short while ago and waits until ${until}`);
+    if (await this.#takeSlot(rule, runId, now)) return undefined;
+    if (rule.limits.cooldownSeconds > 0) await this.#giveBack('cooldown', cooldownKey(rule, target), runId);
+    return no('concurrency', `Rule ${rule.name} has ${rule.limits.concurrent} captures under way, which is its limit`);
+  }
+
+  /** Undefined when the cool-down is over and now this run's, else when it ends. */
+  async #takeCooldown(rule: Rule, target: string, runId: string, now: Date): Promise<string | undefined> {
     if (rule.limits.cooldownSeconds === 0) return undefined;
+    const key = cooldownKey(rule, target);
     const until = new Date(now.getTime() + rule.limits.cooldownSeconds * 1000).toISOString();
-    if (await this.#takeCooldown(rule, target, { runId, until }, now)) return undefined;
-    return no('cooldown', `Rule ${rule.name} has just captured this target`);
-  }
-
-  async #cooling(rule: Rule, target: string, runId: string, now: Date): Promise<string | undefined> {
-    if (rule.limits.cooldownSeconds === 0) return undefined;
-    const row = await this.#table.get<Cooldown>('cooldown', deriveId(rule.name, target));
-    if (!row || row.value.runId === runId || new Date(row.value.until) <= now) return undefined;
-    return `Rule ${rule.name} captured this target a short while ago and waits until ${row.value.until}`;
-  }
-
-  async #takeCooldown(rule: Rule, target: string, cooldown: Cooldown, now: Date): Promise<boolean> {
-    const key = deriveId(rule.name, target);
-    const row = await this.#table.get<Cooldown>('cooldown', key);
-    if (!row) return this.#table.insert('cooldown', key, cooldown);
-    if (row.value.runId === cooldown.runId) return true;
-    if (new Date(row.value.until) > now) return false;
-    return this.#table.replace('cooldown', key, row.etag, cooldown);
-  }
-
-  async #takeSlot(rule: Rule, runId: string, now: Date, count: number): Promise<boolean> {
-    const partition = `slots-${rule.name}`;
-    const slot: Slot = { runId, at: now.toISOString() };
-    const taken = new Map((await this.#table.scan<Slot>(partition, { limit: 1000 })).map((row) => [row.row, row]));
-    if ([...taken.values()].some((row) => row.value.runId === runId)) return true;
-    for (let i = 0; i < count; i++) {
-      const key = String(i).padStart(3, '0');
-      const row = taken.get(key);
+    const claim: Claim = { runId, at: now.toISOString(), until };
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const row = await this.#table.get<Claim>('cooldown', key);
       if (!row) {
-        if (await this.#table.insert(partition, key, slot)) return true;
-      } else if (await this.#isFree(row.value, now)) {
-        if (await this.#table.replace(partition, key, row.etag, slot)) return true;
+        if (await this.#table.insert('cooldown', key, claim)) return undefined;
+        continue;
       }
+      if (row.value.runId === runId) return undefined;
+      const over = new Date(row.value.until ?? 0) <= now;
+      if (!over && !(await this.#cameToNothing(row.value, now))) return row.value.until;
+      if (await this.#table.replace('cooldown', key, row.etag, claim)) return undefined;
+    }
+    return until;
+  }
+
+  async #takeSlot(rule: Rule, runId: string, now: Date): Promise<boolean> {
+    const { concurrent } = rule.limits;
+    if (concurrent === undefined) return true;
+    const partition = `slots-${rule.name}`;
+    const claim: Claim = { runId, at: now.toISOString() };
+    for (let attempt = 0; attempt < attempts + concurrent; attempt++) {
+      const taken = new Map((await this.#table.scan<Claim>(partition, { limit: 1000 })).map((row) => [row.row, row]));
+      if ([...taken.values()].some((row) => row.value.runId === runId)) return true;
+      let claimed: boolean | undefined;
+      for (let i = 0; i < concurrent && claimed === undefined; i++) {
+        const key = String(i).padStart(3, '0');
+        const row = taken.get(key);
+        if (!row) claimed = await this.#table.insert(partition, key, claim);
+        else if (await this.#isFree(row.value, now))
+          claimed = await this.#table.replace(partition, key, row.etag, claim);
+      }
+      if (claimed === undefined) return false;
+      if (claimed) return true;
+      // Somebody was faster, perhaps for this very run: look again.
     }
     return false;
   }
 
-  async #isFree(slot: Slot, now: Date): Promise<boolean> {
-    const run = await this.#runs.get(slot.runId);
-    return run ? isFinal(run.state) : now.getTime() - Date.parse(slot.at) > abandonedMs;
+  async #giveBack(partition: string, key: string, runId: string): Promise<void> {
+    const row = await this.#table.get<Claim>(partition, key);
+    // An end in the past, written only if nobody wrote since.
+    if (row?.value.runId === runId)
+      await this.#table.replace(partition, key, row.etag, { ...row.value, until: row.value.at });
   }
+
+  /** The session behind a slot is over, or never was. */
+  async #isFree(claim: Claim, now: Date): Promise<boolean> {
+    const run = await this.#runs.get(claim.runId);
+    if (!run) return isAbandoned(claim, now);
+    return run.state === 'collecting' || run.state === 'completed' || run.state === 'failed';
+  }
+
+  async #cameToNothing(claim: Claim, now: Date): Promise<boolean> {
+    const run = await this.#runs.get(claim.runId);
+    return run ? run.state === 'failed' : isAbandoned(claim, now);
+  }
+}
+
+function cooldownKey(rule: Rule, target: string): string {
+  return deriveId(rule.name, target);
+}
+
+function isAbandoned(claim: Claim, now: Date): boolean {
+  return now.getTime() - Date.parse(claim.at) > abandonedMs;
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts';
+import { beforeDeadline, type Clock } from '../clock.ts';
 import type { Times } from '../config.ts';
 import { deriveId } from '../id.ts';
 import {
@@ -71,6 +71,7 @@ export class Launcher {
     const limits: Limits = rule
       ? { durationSeconds: rule.limits.durationSeconds, sizeBytes: rule.limits.sizeBytes }
       : request.limits;
+    const deadline = clock.timeout(times.startDeadlineMs);
     // Half of what the caller may wait: the other half is for the start itself.
     const prepared = await prepare(
       provider,
@@ -99,7 +100,7 @@ export class Launcher {
       createdAt: now.toISOString(),
       timeline: [{ at: now.toISOString(), event: 'created', ...(trigger.reason ? { detail: trigger.reason } : {}) }],
     };
-    return lifecycle.launch(run, prepared);
+    return lifecycle.launch(run, prepared, deadline);
   }
 
   #providerOf(target: string): Provider {
@@ -110,16 +111,15 @@ export class Launcher {
   }
 }
 
-/** What the look-up found, or the error that it met: a cloud that is out of reach is no reason to lose the run. */
+/** What the look-up found in time, or the error that it met: a cloud that is out of reach is no reason to lose the run. */
 async function prepare(
   provider: Provider,
   run: Parameters<Provider['prepare']>[0],
   signal: AbortSignal,
 ): Promise<PreparedStart | ProviderError> {
-  try {
-    return await provider.prepare(run, signal);
-  } catch (error) {
+  const looking = provider.prepare(run, signal).catch((error: unknown) => {
     if (error instanceof ProviderError) return error;
     throw error;
-  }
+  });
+  return beforeDeadline(looking, new ProviderError('unavailable', 'Looking the machine up: no answer in time'), signal);
 }

@@ -1,7 +1,7 @@
 import { parseBlobUrl } from '../catalog/blob-path.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Capture } from '../catalog/entry.ts';
-import type { Clock } from '../clock.ts';
+import { beforeDeadline, type Clock } from '../clock.ts';
 import type { Times } from '../config.ts';
 import type { Log } from '../log.ts';
 import { ProviderError, type PreparedStart, type Provider, type ProviderName } from '../provider/provider.ts';
@@ -22,10 +22,16 @@ export type LifecycleParts = {
   log: Log;
 };
 
-// Calls on a cloud that nobody waits for may take this long.
-const callTimeoutMs = 30_000;
+// One call on a cloud that nobody waits for may take this long, and all steps of one poll together that long.
+const callTimeoutMs = 10_000;
+const startTimeoutMs = 30_000;
+const pollBudgetMs = 60_000;
 const parallelSteps = 8;
 const abandonedMs = 10 * 60_000;
+// After so many attempts to remove a session somebody should look.
+const removalAlarm = 10;
+// A file that was seen and is not catalogued after this is handed to the queue again.
+const fileRetryMs = 120_000;
 
 /**
  * Moves runs on. Every effect is preceded by a conditional write that says it is about to happen, so that whoever comes after a
@@ -39,42 +45,53 @@ export class Lifecycle {
   }
 
   /**
-   * Records a run (once under its id), queues its start, and starts it here if the cloud answers in time; else the queue does.
-   * `prepared` is what a look-up a moment ago found, or the error that it met.
+   * Records a run (once under its id), queues its start, and starts it here if the cloud answers before the deadline; else the
+   * queue does. `prepared` is what a look-up a moment ago found, or the error that it met.
    */
-  async launch(run: Run, prepared?: PreparedStart | ProviderError): Promise<{ run: Run; created: boolean }> {
-    const { runs, queue, times, clock, log } = this.#parts;
+  async launch(
+    run: Run,
+    prepared: PreparedStart | ProviderError,
+    deadline: AbortSignal,
+  ): Promise<{ run: Run; created: boolean }> {
+    const { runs, queue, times, log } = this.#parts;
     const recorded = await runs.create(run);
     if (!recorded.created) return recorded;
-    // Should this process die before these two: poll finds the run by its mark, and an accepted run is indexed again.
-    await Promise.all([runs.index(run), queue.send({ run: run.id }, times.startDeadlineMs + 1000)]);
+    await queue.send({ run: run.id }, times.startDeadlineMs + 1000);
     log.info(`run accepted for ${run.target}`, { run: run.id, alert: run.trigger.alertId });
     const start = this.#start(recorded.run, prepared).catch((error: unknown) => {
       log.error('start failed; the queue will try again', { run: run.id, error });
       return recorded.run;
     });
-    return { run: await beforeDeadline(start, recorded.run, clock.timeout(times.startDeadlineMs)), created: true };
+    return { run: await beforeDeadline(start, recorded.run, deadline), created: true };
   }
 
-  /** Moves every open run one step. Costs by open runs, not by history. Says how many are open. */
-  async stepAll(): Promise<number> {
+  /**
+   * Moves every open run one step, several at a time; one that hangs holds up nobody but itself. Costs by open runs, not by
+   * history. What is not reached within the budget is first next time, since the order begins at a moving place.
+   */
+  async stepAll(): Promise<{ open: number; alarms: number }> {
     const { runs, clock, log } = this.#parts;
     const marks = await runs.open();
-    for (let i = 0; i < marks.length; i += parallelSteps) {
-      await Promise.all(
-        marks.slice(i, i + parallelSteps).map(async ({ id, at }) => {
-          try {
-            const run = await this.step(id);
-            // A mark without a run: whoever wrote it died before writing the run.
-            if (run === undefined && clock.now().getTime() - at.getTime() > abandonedMs) await runs.close(id);
-          } catch (error) {
-            // One run's trouble is no reason to leave the others alone.
-            log.error('poll could not move a run on', { run: id, error });
-          }
-        }),
-      );
-    }
-    return marks.length;
+    const first = marks.length === 0 ? 0 : Math.floor(clock.now().getTime() / 1000) % marks.length;
+    const waiting = [...marks.slice(first), ...marks.slice(0, first)];
+    const budget = clock.timeout(pollBudgetMs);
+    let alarms = 0;
+    const worker = async (): Promise<void> => {
+      for (let mark = waiting.shift(); mark !== undefined && !budget.aborted; mark = waiting.shift()) {
+        try {
+          const run = await this.step(mark.id);
+          // A mark without a run: whoever wrote it died before writing the run.
+          if (run === undefined && clock.now().getTime() - mark.at.getTime() > abandonedMs) await runs.close(mark.id);
+          if (run && needsSomebody(run)) alarms++;
+        } catch (error) {
+          // One run's trouble is no reason to leave the others alone.
+          log.error('poll could not move a run on', { run: mark.id, error });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: parallelSteps }, worker));
+    if (waiting.length > 0) log.warn(`poll ran out of time with ${waiting.length} of ${marks.length} runs left`);
+    return { open: marks.length, alarms };
   }
 
   /** Moves a run one step, whatever it needs. Safe to call at any time and from several places at once. */
@@ -128,19 +145,17 @@ export class Lifecycle {
   }
 
   async #stepOf(run: Run): Promise<Run> {
-    const { runs, clock } = this.#parts;
+    const { clock } = this.#parts;
     const provider = this.#provider(run);
-    const signal = clock.timeout(callTimeoutMs);
     switch (run.state) {
       case 'accepted': {
         const ticked = await this.#apply(run.id, { type: 'tick' });
         if (ticked.state !== 'accepted') return ticked;
-        await runs.index(run);
         return this.#start(ticked);
       }
       case 'starting': {
         if (!run.session) throw new Error(`Run ${run.id} is starting without a session`);
-        const seen = await provider.inspect(run.session, signal);
+        const seen = await provider.inspect(run.session, clock.timeout(callTimeoutMs));
         if (seen.phase === 'gone' && this.#since(run.askedAt) >= this.#parts.times.startRetryMs) {
           const ticked = await this.#apply(run.id, { type: 'tick' });
           return ticked.state === 'starting' ? this.#start(ticked) : ticked;
@@ -148,44 +163,38 @@ export class Lifecycle {
         await this.#apply(run.id, { type: 'observe', seen });
         return this.#apply(run.id, { type: 'tick' });
       }
-      case 'running': {
-        if (run.session)
-          await this.#apply(run.id, { type: 'observe', seen: await provider.inspect(run.session, signal) });
-        const ticked = await this.#apply(run.id, { type: 'tick' });
-        return ticked.state === 'stopping' ? this.#askStop(ticked, provider, signal) : ticked;
-      }
+      case 'running':
       case 'stopping': {
-        if (!run.session) return run;
-        const observed = await this.#apply(run.id, {
-          type: 'observe',
-          seen: await provider.inspect(run.session, signal),
-        });
-        if (observed.state !== 'stopping') return observed;
-        await this.#apply(run.id, { type: 'tick' });
-        return this.#askStop(observed, provider, signal);
+        // Whatever the cloud says or fails to say of its state, our clock goes on, and a stop that is due is sent.
+        const unheard = await this.#observe(run, provider);
+        const ticked = await this.#apply(run.id, { type: 'tick' });
+        if (ticked.state === 'stopping') return this.#askStop(ticked, provider);
+        if (unheard) throw unheard;
+        return ticked;
       }
       case 'collecting': {
-        await this.#lookForFile(run);
+        await this.#lookForFile(run).catch((error: unknown) =>
+          this.#parts.log.warn('could not look for the file', { run: run.id, error }),
+        );
         return this.#apply(run.id, { type: 'tick' });
       }
       case 'completed':
       case 'failed':
-        return this.#removeSession(run, provider, signal);
+        return this.#removeSession(run, provider);
     }
   }
 
   /** Asks the cloud to start: look up and check, write that it is about to be asked, ask. */
   async #start(run: Run, prepared?: PreparedStart | ProviderError): Promise<Run> {
-    const { clock, queue, times, log } = this.#parts;
+    const { clock, times, log } = this.#parts;
     const provider = this.#provider(run);
-    const signal = clock.timeout(callTimeoutMs);
     try {
       if (prepared instanceof ProviderError) throw prepared;
       const start =
         prepared ??
         (await provider.prepare(
           { runId: run.id, target: run.target, capture: run.capture, limits: run.limits },
-          signal,
+          clock.timeout(startTimeoutMs),
         ));
       const askedBefore = run.askedAt;
       let mine = false;
@@ -195,10 +204,7 @@ export class Lifecycle {
         return mine ? advance(current, { type: 'ask', session: start.session }, clock.now(), times) : current;
       });
       if (!mine) return asking;
-      const [session] = await Promise.all([
-        provider.start(start, signal),
-        queue.send({ run: run.id }, run.limits.durationSeconds * 1000 + times.limitGraceMs),
-      ]);
+      const session = await provider.start(start, clock.timeout(startTimeoutMs));
       log.info(`capture asked for: ${session.id.split('/').at(-1)}`, { run: run.id });
       return await this.#apply(run.id, { type: 'asked', session });
     } catch (error) {
@@ -213,16 +219,31 @@ export class Lifecycle {
     }
   }
 
-  async #askStop(run: Run, provider: Provider, signal: AbortSignal): Promise<Run> {
-    if (!run.session || (run.stopAskedAt !== undefined && this.#since(run.stopAskedAt) < this.#parts.times.stopRetryMs))
-      return run;
-    await provider.stop(run.session, signal);
+  /** Tells the run what the cloud says of its session; gives back the error when the cloud says nothing. */
+  async #observe(run: Run, provider: Provider): Promise<ProviderError | undefined> {
+    if (!run.session) return undefined;
+    try {
+      const seen = await provider.inspect(run.session, this.#parts.clock.timeout(callTimeoutMs));
+      await this.#apply(run.id, { type: 'observe', seen });
+      return undefined;
+    } catch (error) {
+      if (error instanceof ProviderError) return error;
+      throw error;
+    }
+  }
+
+  /** Asks for the end, again from time to time; once the alarm was raised, by removing the session, which ends it as well. */
+  async #askStop(run: Run, provider: Provider): Promise<Run> {
+    const { clock, times } = this.#parts;
+    if (!run.session || (run.stopAskedAt !== undefined && this.#since(run.stopAskedAt) < times.stopRetryMs)) return run;
+    if (run.alarmedAt !== undefined) await provider.remove(run.session, clock.timeout(callTimeoutMs));
+    else await provider.stop(run.session, clock.timeout(callTimeoutMs));
     return this.#apply(run.id, { type: 'stop-asked' });
   }
 
-  /** The event of a file can be lost, so an awaited file is also looked for where it must come. */
+  /** The event of a file can be lost, so an awaited file is also looked for where it must come. Reading it is left to the queue. */
   async #lookForFile(run: Run): Promise<void> {
-    const { accounts } = this.#parts;
+    const { accounts, catalog, runs, queue } = this.#parts;
     if (!run.session?.storagePath) {
       // A session whose path is still unknown ended before it was read once: ask again.
       if (run.session && expectsFile(run)) await this.#learnPath(run);
@@ -231,9 +252,14 @@ export class Lifecycle {
     const at = parseBlobUrl(run.session.storagePath);
     if (!at) return;
     // The claim follows the path's being known in a second write, which a crash may have kept from happening.
-    if ((await this.#parts.runs.claimant(at.container, at.blob)) === undefined)
-      await this.#parts.runs.claim(at.container, at.blob, run.id);
-    for (const account of accounts) await this.addFile(account, at.container, at.blob);
+    if ((await runs.claimant(at.container, at.blob)) === undefined) await runs.claim(at.container, at.blob, run.id);
+    if (run.fileSeenAt !== undefined && this.#since(run.fileSeenAt) < fileRetryMs) return;
+    const named = accounts.filter((account) => run.session?.storagePath?.includes(account));
+    for (const account of named.length > 0 ? named : accounts) {
+      if (!(await catalog.exists(account, at.container, at.blob))) continue;
+      await this.#apply(run.id, { type: 'file-seen' });
+      await queue.send({ account, container: at.container, blob: at.blob }, 0);
+    }
   }
 
   async #learnPath(run: Run): Promise<void> {
@@ -244,19 +270,26 @@ export class Lifecycle {
       await this.#apply(run.id, { type: 'asked', session: { ...seen.session, status: run.session.status } });
   }
 
-  async #removeSession(run: Run, provider: Provider, signal: AbortSignal): Promise<Run> {
+  async #removeSession(run: Run, provider: Provider): Promise<Run> {
+    const { clock, times, log } = this.#parts;
     if (!run.session) return this.#apply(run.id, { type: 'removed' });
     const { removal } = run;
     // Asked again ever more rarely: a cloud that refuses for good must not cost a call per poll for ever.
-    const waitMs = Math.min(this.#parts.times.stopRetryMs * Math.max(1, removal?.attempts ?? 0), 3_600_000);
+    const waitMs = Math.min(times.stopRetryMs * Math.max(1, removal?.attempts ?? 0), 3_600_000);
     if (removal !== undefined && removal.attempts > 0 && this.#since(removal.askedAt) < waitMs) return run;
-    await this.#apply(run.id, { type: 'removal-asked' });
-    return (await provider.remove(run.session, signal)) ? this.#apply(run.id, { type: 'removed' }) : run;
+    const asked = await this.#apply(run.id, { type: 'removal-asked' });
+    if (asked.removal?.attempts === removalAlarm)
+      log.error('the session is still in the cloud after many attempts to remove it; look at it in the portal', {
+        run: run.id,
+      });
+    return (await provider.remove(run.session, clock.timeout(callTimeoutMs)))
+      ? this.#apply(run.id, { type: 'removed' })
+      : asked;
   }
 
   /** Applies an event, and ties the run's file to it as soon as its path is known. */
   async #apply(id: string, event: RunEvent): Promise<Run> {
-    const { runs, clock, times, log } = this.#parts;
+    const { runs, queue, clock, times, log } = this.#parts;
     let before: Run | undefined;
     const after = await runs.update(id, (run) => {
       before = run;
@@ -266,10 +299,16 @@ export class Lifecycle {
       const at = parseBlobUrl(after.session.storagePath);
       if (at) await runs.claim(at.container, at.blob, id);
     }
-    if (before && before.state !== after.state)
+    if (before && before.state !== after.state) {
       log.info(`run ${before.state} -> ${after.state}${after.verdict ? `: ${after.verdict.summary}` : ''}`, {
         run: id,
       });
+      // Our own end of its time; poll is the safety net behind it.
+      if (after.state === 'running')
+        await queue.send({ run: id }, Math.max(0, timeLeftMs(after, clock.now()) + times.limitGraceMs));
+    }
+    if (before?.alarmedAt !== after.alarmedAt)
+      log.error('a stop is not confirmed; the session may still be capturing', { run: id });
     return after;
   }
 
@@ -284,17 +323,17 @@ export class Lifecycle {
   }
 }
 
-function toFile(capture: Capture): RunFile {
-  return { id: capture.id, packets: capture.packets, bytes: capture.bytes, verdict: capture.verdict.code };
+function timeLeftMs(run: Run, now: Date): number {
+  return Date.parse(run.startedAt ?? run.createdAt) + run.limits.durationSeconds * 1000 - now.getTime();
 }
 
-/** What `work` gives if it is done before the signal aborts, else `fallback`; the work goes on either way. */
-async function beforeDeadline<T>(work: Promise<T>, fallback: T, signal: AbortSignal): Promise<T> {
-  return Promise.race([
-    work,
-    new Promise<T>((resolve) => {
-      if (signal.aborted) resolve(fallback);
-      else signal.addEventListener('abort', () => resolve(fallback), { once: true });
-    }),
-  ]);
+function needsSomebody(run: Run): boolean {
+  return (
+    (run.state === 'stopping' && run.alarmedAt !== undefined) ||
+    (!run.removal?.done && (run.removal?.attempts ?? 0) >= removalAlarm)
+  );
+}
+
+function toFile(capture: Capture): RunFile {
+  return { id: capture.id, packets: capture.packets, bytes: capture.bytes, verdict: capture.verdict.code };
 }

@@ -6,8 +6,16 @@ import {
   type ProviderErrorCode,
   type Session,
 } from '../provider/provider.ts';
-import { expectsFile, isFinal, type Run, type RunFile, type StopReason, type TimelineEvent } from './run.ts';
-import { judge } from './verdict.ts';
+import {
+  expectsFile,
+  isFinal,
+  type Run,
+  type RunFile,
+  type StopReason,
+  type TimelineEvent,
+  type Verdict,
+} from './run.ts';
+import { agentAdvice, judge } from './verdict.ts';
 
 /**
  * The state machine of a run: pure, no I/O, the time is passed in.
@@ -39,6 +47,8 @@ export type RunEvent =
   | { type: 'observe'; seen: Observation }
   | { type: 'stop'; reason: StopReason; detail?: string }
   | { type: 'stop-asked' }
+  /** The file is in storage and was handed over for cataloguing. */
+  | { type: 'file-seen' }
   | { type: 'file'; file: RunFile }
   | { type: 'tick' }
   | { type: 'removal-asked' }
@@ -54,7 +64,7 @@ export class IllegalMove extends Error {
   }
 }
 
-/** The run after the event; the same object when the event changes nothing. */
+/** The run after the event; equal to the one before when the event changes nothing. */
 export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run {
   const at = now.toISOString();
   switch (event.type) {
@@ -68,11 +78,11 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
     case 'asked':
       return run.session && isFinal(run.state) ? run : { ...run, session: merge(run.session, event.session) };
     case 'refuse':
-      if (isFinal(run.state)) return run;
-      if (run.state !== 'accepted' && run.state !== 'starting' && run.state !== 'stopping')
-        throw new IllegalMove(run, event);
+      // A late "no" to a start that was seen running meanwhile: what is seen counts.
+      if (isFinal(run.state) || run.startedAt !== undefined || run.state === 'collecting') return run;
       return fail(run, event.code, event.detail, at);
     case 'delay':
+      if (run.state !== 'accepted' && run.state !== 'starting') return run;
       return run.timeline.at(-1)?.event === 'start-delayed' ? run : note(run, at, 'start-delayed', event.detail);
     case 'observe':
       return observe(run, event.seen, now, times);
@@ -80,6 +90,8 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
       return requestStop(run, event.reason, event.detail, at);
     case 'stop-asked':
       return run.state === 'stopping' ? note({ ...run, stopAskedAt: at }, at, 'stop-asked') : run;
+    case 'file-seen':
+      return run.state === 'collecting' ? { ...run, fileSeenAt: at } : run;
     case 'file':
       return addFile(run, event.file, at);
     case 'tick':
@@ -103,7 +115,8 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
   const at = now.toISOString();
   if (seen.phase === 'gone') return gone(run, now, times);
   const known: Run = { ...run, session: merge(run.session, seen.session) };
-  const startedAt = run.startedAt ?? ('startedAt' in seen && seen.startedAt ? seen.startedAt.toISOString() : undefined);
+  const startedAt =
+    run.startedAt ?? ('startedAt' in seen && seen.startedAt ? believable(seen.startedAt, run, now) : undefined);
   switch (run.state) {
     case 'starting':
     case 'running':
@@ -120,7 +133,16 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
       return known;
     case 'refused':
       return run.startedAt === undefined
-        ? fail(known, 'invalid', seen.detail, at)
+        ? failWith(
+            known,
+            {
+              code: 'start-failed',
+              summary: `No capture: ${seen.detail}`,
+              next: agentAdvice(known.session?.errors ?? []),
+            },
+            seen.detail,
+            at,
+          )
         : ended(known, run.startedAt, 'error', seen.detail, at);
     case 'running':
       if (run.state === 'starting')
@@ -129,6 +151,19 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
     case 'ended':
       return ended(known, startedAt ?? run.askedAt ?? at, seen.cause, seen.reason, at);
   }
+}
+
+/**
+ * The cloud's word for when it started, within what we know ourselves: limits are counted from it, and a clock that is wrong
+ * must not make a capture outlive them.
+ */
+function believable(seen: Date, run: Run, now: Date): string {
+  const earliest = Date.parse(run.firstAskedAt ?? run.createdAt) - 60_000;
+  return new Date(Math.min(Math.max(seen.getTime(), earliest), now.getTime())).toISOString();
+}
+
+function lastDelay(run: Run): string | undefined {
+  return run.timeline.findLast((entry) => entry.event === 'start-delayed')?.detail;
 }
 
 /** The session is not in the cloud. */
@@ -155,8 +190,13 @@ function gone(run: Run, now: Date, times: Times): Run {
       if (run.startedAt !== undefined) return collect(run, at, 'the session is gone');
       // Never seen at all: an operator's wish is fulfilled, a start that was never confirmed has failed.
       return run.stop?.reason === 'lost'
-        ? fail(run, 'unavailable', 'The cloud never confirmed the start, and holds no session of this run', at)
-        : complete(run, at);
+        ? fail(
+            run,
+            'unavailable',
+            lastDelay(run) ?? 'The cloud never confirmed the start, and holds no session of this run',
+            at,
+          )
+        : complete({ ...run, stoppedAt: at }, at);
     case 'accepted':
     case 'starting':
     case 'collecting':
@@ -180,12 +220,25 @@ function ended(run: Run, startedAt: string, cause: EndCause, word: string | unde
   const detail = [say, word && `(${word})`, errors.length > 0 && `: ${errors.join(', ')}`].filter(Boolean).join(' ');
   // Whoever asked for the end first gave its reason; the cloud's own error is worth more than our wish.
   const stop = run.stop !== undefined && cause !== 'error' ? run.stop : { reason, by: 'cloud' as const, at, detail };
-  return collect({ ...run, startedAt, stop }, at, detail);
+  return collect({ ...run, startedAt, stop, endCause: cause }, at, detail);
 }
 
 function collect(run: Run, at: string, detail: string): Run {
-  const next = note({ ...run, state: 'collecting', stoppedAt: at }, at, 'ended', detail);
+  const next = withSizeLimit(note({ ...run, state: 'collecting', stoppedAt: at }, at, 'ended', detail));
   return run.files.length > 0 || !expectsFile(run) ? complete(next, at) : next;
+}
+
+/** The cloud's word for its size limit is not known; where it gave a word that we do not know, a file as large as was allowed tells. */
+function withSizeLimit(run: Run): Run {
+  const { stop, endCause, limits } = run;
+  if (
+    stop?.by !== 'cloud' ||
+    endCause !== 'unknown' ||
+    !run.files.some((file) => file.bytes >= limits.sizeBytes * 0.98)
+  )
+    return run;
+  const detail = `The file reached the size limit; ${stop.detail ?? ''}`.trim();
+  return { ...run, endCause: 'size-limit', stop: { ...stop, reason: 'size-limit', detail } };
 }
 
 function requestStop(run: Run, reason: StopReason, detail: string | undefined, at: string): Run {
@@ -206,34 +259,12 @@ function requestStop(run: Run, reason: StopReason, detail: string | undefined, a
 
 function addFile(run: Run, file: RunFile, at: string): Run {
   const old = run.files.find((f) => f.id === file.id);
-  if (
-    old &&
-    old.packets === file.packets &&
-    old.bytes === file.bytes &&
-    old.verdict === file.verdict &&
-    run.state !== 'collecting'
-  )
-    return run;
+  const same = old && old.packets === file.packets && old.bytes === file.bytes && old.verdict === file.verdict;
+  if (same && run.state !== 'collecting') return run;
   const files = old ? run.files.map((f) => (f.id === file.id ? file : f)) : [...run.files, file];
-  let next = note({ ...run, files }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`);
-  // Azure's word for the size limit is not known; a file as large as was allowed tells.
-  if (
-    next.stop?.by === 'cloud' &&
-    next.stop.reason === 'cloud' &&
-    next.session?.errors.length === 0 &&
-    file.bytes >= run.limits.sizeBytes * 0.98
-  ) {
-    next = {
-      ...next,
-      stop: {
-        ...next.stop,
-        reason: 'size-limit',
-        detail: `The file reached the size limit; ${next.stop.detail ?? ''}`.trim(),
-      },
-    };
-  }
+  const next = withSizeLimit(note({ ...run, files }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`));
   if (run.state === 'collecting') return complete(next, at);
-  return run.state === 'completed' ? { ...next, verdict: judge(next) } : next;
+  return isFinal(run.state) ? { ...next, verdict: judge(next) } : next;
 }
 
 function tick(run: Run, now: Date, times: Times): Run {
@@ -241,12 +272,7 @@ function tick(run: Run, now: Date, times: Times): Run {
   switch (run.state) {
     case 'accepted':
       if (elapsed(run.createdAt, now) < times.acceptedTimeoutMs) return run;
-      return fail(
-        run,
-        'unavailable',
-        run.timeline.findLast((e) => e.event === 'start-delayed')?.detail ?? 'The cloud could not be asked in time',
-        at,
-      );
+      return fail(run, 'unavailable', lastDelay(run) ?? 'The cloud could not be asked in time', at);
     case 'starting':
       return elapsed(run.firstAskedAt, now) < times.startingTimeoutMs
         ? run
@@ -255,10 +281,9 @@ function tick(run: Run, now: Date, times: Times): Run {
       if (elapsed(run.startedAt, now) < run.limits.durationSeconds * 1000 + times.limitGraceMs) return run;
       return requestStop(run, 'time-limit', 'Its time is up and the cloud had not ended it', at);
     case 'stopping':
-      if (elapsed(run.stop?.at, now) < times.stoppingAlarmMs || run.timeline.some((e) => e.event === 'alarm'))
-        return run;
+      if (run.alarmedAt !== undefined || elapsed(run.stop?.at, now) < times.stoppingAlarmMs) return run;
       return note(
-        run,
+        { ...run, alarmedAt: at },
         at,
         'alarm',
         "The stop is not confirmed; the session may still be capturing. Look at it in the cloud's portal",
@@ -278,11 +303,14 @@ function complete(run: Run, at: string): Run {
 }
 
 function fail(run: Run, code: ProviderErrorCode, detail: string, at: string): Run {
-  const verdict = {
-    code: code === 'unavailable' ? 'not-started' : code,
-    summary: `No capture: ${detail}`,
-    next: providerErrors[code].next,
-  };
+  const summary = `No capture: ${detail}`;
+  if (!providerErrors[code].retry) return failWith(run, { code, summary, next: providerErrors[code].next }, detail, at);
+  // What was tried again until its time was up is not tried any more.
+  const next = 'Nothing is running. See that the cloud answers, then start the capture again.';
+  return failWith(run, { code: 'not-started', summary, next }, detail, at);
+}
+
+function failWith(run: Run, verdict: Verdict, detail: string, at: string): Run {
   return note({ ...run, state: 'failed', completedAt: at, verdict }, at, 'failed', detail);
 }
 

@@ -1,4 +1,4 @@
-import type { CaptureRequest, Limits, ProviderName, Session } from '../provider/provider.ts';
+import type { CaptureRequest, EndCause, Limits, ProviderName, Session } from '../provider/provider.ts';
 
 export const runStates = ['accepted', 'starting', 'running', 'stopping', 'collecting', 'completed', 'failed'] as const;
 export type RunState = (typeof runStates)[number];
@@ -74,7 +74,13 @@ export type Run = {
   firstAskedAt?: string;
   askedAt?: string;
   stopAskedAt?: string;
+  /** When its file was last seen in storage and handed over for cataloguing. */
+  fileSeenAt?: string;
   stop?: Stop;
+  /** What the cloud's own word for the end was taken to mean. */
+  endCause?: EndCause;
+  /** Since when somebody should look, because a stop is not confirmed. */
+  alarmedAt?: string;
   files: RunFile[];
   verdict?: Verdict;
   createdAt: string;

@@ -1,6 +1,6 @@
 import { deriveId } from '../id.ts';
 import { Problem } from '../problem.ts';
-import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
+import { decodeNext, encodeNext, listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
 import type { Columns, Table } from '../storage/table.ts';
 import { isFinal, isOpen, type Run, type RunState } from './run.ts';
 
@@ -17,7 +17,7 @@ export type RunFilter = {
  *   ('open', run id)         a mark while something is still to be done about it: what poll walks over, however long the history
  *   ('index', time + id)     the list, newest first, with what can be filtered by
  *   ('path-…', 'run')        which run a file belongs to, by container and blob path
- * The mark is written before the run and the index after it; both follow from the run, so whoever comes next can repair them.
+ * Mark and list entry are written before the run, and follow from it.
  */
 export class RunStore {
   readonly #table: Table;
@@ -26,18 +26,19 @@ export class RunStore {
     this.#table = table;
   }
 
-  /** Records a run unless its id is taken. `created` tells which; the run is the one that is stored either way. index() is to follow. */
+  /**
+   * Records a run unless its id is taken. `created` tells which; the run is the one that is stored either way. Mark and list
+   * entry are written first, so that no run can be without them; an entry that does not fit its run is passed over in lists.
+   */
   async create(run: Run): Promise<{ run: Run; created: boolean }> {
-    await this.#table.put('open', run.id, { at: run.createdAt });
+    await Promise.all([
+      this.#table.put('open', run.id, { at: run.createdAt }),
+      this.#table.put('index', indexKey(run), { id: run.id }, columnsOf(run)),
+    ]);
     const created = await this.#table.insert(run.id, 'run', run);
     const stored = created ? run : await this.get(run.id);
     if (!stored) throw new Error(`Run ${run.id} was there and is gone`);
     return { run: stored, created };
-  }
-
-  /** Writes the list entry of a run; safe to repeat. */
-  async index(run: Run): Promise<void> {
-    await this.#table.put('index', listKey(new Date(run.createdAt), run.id), { id: run.id }, columnsOf(run));
   }
 
   async get(id: string): Promise<Run | undefined> {
@@ -63,7 +64,7 @@ export class RunStore {
       if (next === row.value || JSON.stringify(next) === JSON.stringify(row.value)) return row.value;
       if (reopened) await this.#table.put('open', id, { at: next.createdAt });
       if (await this.#table.replace(id, 'run', row.etag, next)) {
-        if (!isOpen(next)) await this.#table.remove('open', id);
+        if (!isOpen(next)) await this.close(id);
         return next;
       }
     }
@@ -79,6 +80,9 @@ export class RunStore {
   /** Takes the mark off a run that needs nothing more, or that was never written. */
   async close(id: string): Promise<void> {
     await this.#table.remove('open', id);
+    // Somebody may have opened it again in between.
+    const run = await this.get(id);
+    if (run && isOpen(run)) await this.#table.put('open', id, { at: run.createdAt });
   }
 
   async list(query: ListQuery, filter: RunFilter): Promise<Page<Run>> {
@@ -88,9 +92,11 @@ export class RunStore {
       ...(filter.incident === undefined ? {} : { incident: filter.incident }),
     };
     if (filter.state !== undefined && !isFinal(filter.state)) return this.#listOpen(query, filter.state, where);
-    return listPage<{ id: string }, Run>(this.#table, 'index', query, where, async ({ value }) => {
+    return listPage<{ id: string }, Run>(this.#table, 'index', query, where, async ({ row, value }) => {
       const run = await this.get(value.id);
-      return run && (filter.state === undefined || run.state === filter.state) ? run : undefined;
+      return run && row === indexKey(run) && (filter.state === undefined || run.state === filter.state)
+        ? run
+        : undefined;
     });
   }
 
@@ -104,23 +110,20 @@ export class RunStore {
           runs.push(run);
       }
     }
-    const keyOf = (run: Run): string => listKey(new Date(run.createdAt), run.id);
-    const after = query.next === undefined ? '' : Buffer.from(query.next, 'base64url').toString('utf8');
+    const after = query.next === undefined ? '' : decodeNext(query.next);
     const inRange = runs
       .filter((run) => {
         const at = new Date(run.createdAt);
         return (
-          keyOf(run) > after &&
+          indexKey(run) > after &&
           (query.since === undefined || at >= query.since) &&
           (query.until === undefined || at <= query.until)
         );
       })
-      .toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+      .toSorted((a, b) => (indexKey(a) < indexKey(b) ? -1 : 1));
     const items = inRange.slice(0, query.limit);
     const last = items.at(-1);
-    return inRange.length > items.length && last
-      ? { items, next: Buffer.from(keyOf(last)).toString('base64url') }
-      : { items };
+    return inRange.length > items.length && last ? { items, next: encodeNext(indexKey(last)) } : { items };
   }
 
   /** Ties a file to a run before it comes. The path is compared without regard to case, whatever host its URL has. */
@@ -131,6 +134,10 @@ export class RunStore {
   async claimant(container: string, blob: string): Promise<string | undefined> {
     return (await this.#table.get<{ runId: string }>(pathKey(container, blob), 'run'))?.value.runId;
   }
+}
+
+function indexKey(run: Run): string {
+  return listKey(new Date(run.createdAt), run.id);
 }
 
 function columnsOf(run: Run): Columns {

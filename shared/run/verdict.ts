@@ -9,6 +9,7 @@ export const runVerdicts = [
   'on-machine',
   'no-file',
   'agent-error',
+  'start-failed',
   'never-started',
   'not-started',
 ] as const;
@@ -44,12 +45,17 @@ export function judge(run: Run): Verdict {
           : 'Check that the machine had traffic while the capture ran.',
       );
     }
-    return verdict('captured', `${packets} packets in ${files}${why}`, `Read them: GET /api/captures?run=${run.id}`);
+    const reported = errors.length > 0 ? `; the cloud reports ${errors.join(', ')}` : '';
+    const advice = errors.length > 0 ? `. ${agentAdvice(errors)}` : '';
+    return verdict(
+      'captured',
+      `${packets} packets in ${files}${why}${reported}`,
+      `Read them: GET /api/captures?run=${run.id}${advice}`,
+    );
   }
-  if (run.startedAt === undefined && run.stoppedAt !== undefined && run.askedAt === undefined)
-    return verdict('never-started', `Stopped before the cloud was asked${why}`, 'Nothing to do: nothing ran.');
-  if (run.startedAt === undefined)
+  if (run.startedAt === undefined) {
     return verdict('never-started', `Stopped before it ran${why}`, 'Nothing to do: nothing ran.');
+  }
   if (!expectsFile(run))
     return verdict(
       'on-machine',
@@ -65,7 +71,8 @@ export function judge(run: Run): Verdict {
   );
 }
 
-function agentAdvice(errors: string[]): string {
+/** What to do about errors that the capture agent reports, by their codes. */
+export function agentAdvice(errors: string[]): string {
   if (errors.includes('StorageFailed'))
     return 'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.';
   if (errors.includes('LocalFileFailed')) return 'Check disk space and permissions of the capture path on the machine.';

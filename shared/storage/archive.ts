@@ -1,9 +1,10 @@
 import type { BlobServiceClient, ContainerClient } from '@azure/storage-blob';
-import { once, storageCall } from './connect.ts';
+import { once, statusOf, storageCall } from './connect.ts';
 
 /** Keeps what is too long or too raw for a table row. */
 export interface Archive {
   put(name: string, text: string): Promise<void>;
+  get(name: string): Promise<string | undefined>;
 }
 
 export class BlobArchive implements Archive {
@@ -28,5 +29,17 @@ export class BlobArchive implements Archive {
     await storageCall('archive a payload', () =>
       blob.upload(text, Buffer.byteLength(text), { blobHTTPHeaders: { blobContentType: 'application/json' } }),
     );
+  }
+
+  async get(name: string): Promise<string | undefined> {
+    const container = await this.#container();
+    return storageCall('read an archived payload', async () => {
+      try {
+        return (await container.getBlobClient(name).downloadToBuffer()).toString('utf8');
+      } catch (error) {
+        if (statusOf(error) === 404) return undefined;
+        throw error;
+      }
+    });
   }
 }

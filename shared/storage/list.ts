@@ -50,10 +50,15 @@ export async function listPage<V, T>(
     after = taken.at(-1)?.row;
     if (items.length >= query.limit) break;
   }
-  return after === undefined ? { items } : { items, next: Buffer.from(after).toString('base64url') };
+  return after === undefined ? { items } : { items, next: encodeNext(after) };
 }
 
-function decodeNext(next: string): string {
+/** The token by which a list goes on after the row of this key. */
+export function encodeNext(key: string): string {
+  return Buffer.from(key).toString('base64url');
+}
+
+export function decodeNext(next: string): string {
   const key = Buffer.from(next, 'base64url').toString('utf8');
   if (!/^\d{13}-[0-9a-z-]+$/.test(key))
     throw new Problem('invalid-request', '"next" is not a token of this list; take it from the page before');

@@ -8,6 +8,8 @@ const machinePattern =
 export function parseMachineId(id: string): MachineId | undefined {
   const [canonical, subscription, resourceGroup, name] = machinePattern.exec(id.toLowerCase()) ?? [];
   if (!canonical || !subscription || !resourceGroup || !name) return undefined;
+  // In a URL these would climb.
+  if (/^\.+$/.test(resourceGroup) || /^\.+$/.test(name)) return undefined;
   return { id: canonical, subscription, resourceGroup, name };
 }
 

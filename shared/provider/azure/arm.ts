@@ -28,7 +28,7 @@ export async function connectArm(settings: ArmSettings, subscription: string, cr
   network.pipeline.addPolicy({
     name: 'apiVersionSetting',
     sendRequest: (request, next) => {
-      if (!/\/(operations|operationResults)\//i.test(request.url) && /\/Microsoft\.Network\//i.test(request.url)) {
+      if (/\/Microsoft\.Network\/networkWatchers\b/i.test(request.url)) {
         request.url = request.url.replace(/([?&]api-version=)[^&]*/, `$1${settings.apiVersion}`);
       }
       return next(request);

@@ -1,5 +1,5 @@
 import type { NetworkWatcher, PacketCapture } from '@azure/arm-network';
-import type { CaptureAccount } from '../../config.ts';
+import { isLoopback, toRegion, type CaptureAccount } from '../../config.ts';
 import type { TokenSource } from '../../identity.ts';
 import {
   ProviderError,
@@ -14,8 +14,16 @@ import {
   type TargetAnswer,
 } from '../provider.ts';
 import { connectArm, type Arm, type ArmSettings } from './arm.ts';
-import { parseCaptureId, parseMachineId, parseWatcherId, sessionName, type MachineId } from './arm-id.ts';
-import { armStatus, toProviderError } from './errors.ts';
+import {
+  parseCaptureId,
+  parseMachineId,
+  parseWatcherId,
+  sessionName,
+  type CaptureId,
+  type MachineId,
+} from './arm-id.ts';
+import { armCode, armStatus, isNotFound, toProviderError } from './errors.ts';
+import { once } from '../../storage/connect.ts';
 import { checkCapture } from './limits.ts';
 
 export type AzureOptions = ArmSettings & {
@@ -48,7 +56,7 @@ const watcherCacheMs = 5 * 60_000;
 export class AzureProvider implements Provider {
   readonly name = 'azure';
   readonly #options: AzureOptions;
-  readonly #arms = new Map<string, Promise<Arm>>();
+  readonly #arms = new Map<string, () => Promise<Arm>>();
   readonly #watchers = new Map<string, { at: number; watchers: NetworkWatcher[] }>();
 
   constructor(options: AzureOptions) {
@@ -96,15 +104,23 @@ export class AzureProvider implements Provider {
     const machine = parseMachineId(run.target);
     if (!machine) throw new ProviderError('invalid', `${run.target} is not a virtual machine`);
     const arm = await this.#arm(machine.subscription);
-    const [{ location, resources }, watchers] = await Promise.all([
+    const [{ location, resources = [] }, watchers] = await Promise.all([
       this.#machine(arm, machine, signal),
       this.#listWatchers(machine.subscription, arm, signal),
     ]);
     const region = toRegion(location);
-    checkAgent(machine, resources ?? (await this.#extensions(arm, machine, signal)));
-    const watcher = parseWatcherId(watchers.find((w) => toRegion(w.location) === region)?.id ?? '');
-    if (!watcher)
+    checkAgent(machine, findAgent(resources) ?? findAgent(await this.#extensions(arm, machine, signal)));
+    const inRegion = (list: NetworkWatcher[]) =>
+      parseWatcherId(list.find((w) => toRegion(w.location) === region)?.id ?? '');
+    let watcher = inRegion(watchers);
+    if (!watcher) {
+      // It may have been enabled since the list was kept.
+      this.#watchers.delete(machine.subscription);
+      watcher = inRegion(await this.#listWatchers(machine.subscription, arm, signal));
+    }
+    if (!watcher) {
       throw new ProviderError('no-watcher', `Subscription ${machine.subscription} has no network watcher in ${region}`);
+    }
 
     const { storage, filePath } = this.#storage(run.capture, run.runId, region);
     const name = sessionName.format(this.#options.installation, run.runId);
@@ -142,10 +158,11 @@ export class AzureProvider implements Provider {
       return { ...session, ...describe(body) };
     } catch (error) {
       const status = armStatus(error);
+      if (status === 404) this.#watchers.delete(at.subscription);
       // What ARM answers when the name is taken was never recorded; whatever it is, a session under this run's name is this run's.
-      if (status !== undefined && status >= 400 && status < 500 && status !== 401 && status !== 403 && status !== 429) {
-        const existing = await this.#get(session, signal).catch(() => undefined);
-        if (existing) return { ...session, ...describe(existing) };
+      if (status !== undefined && status >= 400 && status < 500 && ![401, 403, 404, 429].includes(status)) {
+        const existing = describe(await this.#get(session, signal).catch(() => undefined));
+        if (existing.status !== undefined && existing.status !== 'Failed') return { ...session, ...existing };
       }
       throw toProviderError('start the packet capture', error);
     }
@@ -204,9 +221,8 @@ export class AzureProvider implements Provider {
     try {
       await arm.network.packetCaptures.stop(at.resourceGroup, at.watcher, at.name, { abortSignal: signal }).submitted();
     } catch (error) {
-      const status = armStatus(error);
-      // 404: gone, nothing to stop. 204: declared nowhere, and no failure either.
-      if (status !== 404 && status !== 204) throw toProviderError('stop the packet capture', error);
+      // Gone is stopped; and 204 is declared nowhere, but no failure either.
+      if (!isNotFound(error) && armStatus(error) !== 204) throw toProviderError('stop the packet capture', error);
     }
   }
 
@@ -221,7 +237,7 @@ export class AzureProvider implements Provider {
         })
         .submitted();
     } catch (error) {
-      if (armStatus(error) === 404) return true;
+      if (isNotFound(error)) return true;
       throw toProviderError('delete the packet capture', error);
     }
     return status === 204;
@@ -267,13 +283,13 @@ export class AzureProvider implements Provider {
 
   #arm(subscription: string): Promise<Arm> {
     const existing = this.#arms.get(subscription);
-    if (existing) return existing;
-    const arm = connectArm(this.#options, subscription, this.#options.credential);
-    this.#arms.set(subscription, arm);
-    return arm;
+    if (existing) return existing();
+    const connect = once(() => connectArm(this.#options, subscription, this.#options.credential));
+    this.#arms.set(subscription, connect);
+    return connect();
   }
 
-  async #locate(session: Session): Promise<{ arm: Arm; at: { resourceGroup: string; watcher: string; name: string } }> {
+  async #locate(session: Session): Promise<{ arm: Arm; at: CaptureId }> {
     const at = parseCaptureId(session.id);
     if (!at) throw new ProviderError('invalid', `${session.id} is not the id of a packet capture`);
     return { arm: await this.#arm(at.subscription), at };
@@ -290,7 +306,7 @@ export class AzureProvider implements Provider {
       });
       return body ?? {};
     } catch (error) {
-      if (armStatus(error) === 404) return undefined;
+      if (isNotFound(error)) return undefined;
       throw toProviderError('read the packet capture', error);
     }
   }
@@ -302,38 +318,43 @@ export class AzureProvider implements Provider {
   async #queryStatus(session: Session, signal: AbortSignal): Promise<StatusBody | undefined> {
     const { arm, at } = await this.#locate(session);
     let body: StatusBody | undefined;
+    let status: number | undefined;
+    const answer = (): StatusBody => (body?.packetCaptureStatus === undefined ? null : body);
     try {
       await arm.network.packetCaptures
         .getStatus(at.resourceGroup, at.watcher, at.name, {
           abortSignal: signal,
-          onResponse: (response) => (body = readJson<StatusBody>(response.bodyAsText)),
+          onResponse: (response) => {
+            status = response.status;
+            body = readJson<StatusBody>(response.bodyAsText);
+          },
         })
         .submitted();
-      return body?.packetCaptureStatus === undefined ? null : body;
+      return answer();
     } catch (error) {
-      if (armStatus(error) === 404) return undefined;
+      if (isNotFound(error)) return undefined;
+      // An answer is an answer, also one that the SDK makes no sense of.
+      if (status === 200 || status === 202) return answer();
       throw toProviderError('query the status of the packet capture', error);
     }
   }
 
   async #machine(arm: Arm, machine: MachineId, signal: AbortSignal): Promise<Machine> {
     try {
-      return (await arm.getCompute(machine.id, signal)) as Machine;
+      return ((await arm.getCompute(machine.id, signal)) as Machine | null) ?? {};
     } catch (error) {
-      if (armStatus(error) === 404)
-        throw new ProviderError(
-          'target-not-found',
-          `Virtual machine ${machine.name} was not found in resource group ${machine.resourceGroup}`,
-          error,
-        );
+      if (isNotFound(error) || armCode(error) === 'ResourceGroupNotFound') {
+        const where = `resource group ${machine.resourceGroup}`;
+        throw new ProviderError('target-not-found', `Virtual machine ${machine.name} was not found in ${where}`, error);
+      }
       throw toProviderError(`read virtual machine ${machine.name}`, error);
     }
   }
 
   async #extensions(arm: Arm, machine: MachineId, signal: AbortSignal): Promise<Extension[]> {
     try {
-      const list = (await arm.getCompute(`${machine.id}/extensions`, signal)) as { value?: Extension[] };
-      return list.value ?? [];
+      const list = (await arm.getCompute(`${machine.id}/extensions`, signal)) as { value?: Extension[] } | null;
+      return list?.value ?? [];
     } catch (error) {
       throw toProviderError(`list the extensions of ${machine.name}`, error);
     }
@@ -364,13 +385,11 @@ export class AzureProvider implements Provider {
     if (filePath !== undefined && storageId === undefined && storagePath === undefined)
       return { storage: {}, filePath };
     const accounts = this.#options.captureAccounts;
-    const host = storagePath === undefined ? undefined : new URL(storagePath);
-    const account =
-      storageId !== undefined
-        ? accounts.find((a) => a.id.toLowerCase() === storageId.toLowerCase())
-        : host !== undefined
-          ? accounts.find((a) => host.hostname.split('.')[0] === a.name || host.pathname.startsWith(`/${a.name}/`))
-          : accounts.find((a) => a.regions.includes(region) || a.regions.includes('*'));
+    const account = accounts.find((a) => {
+      if (storageId !== undefined) return a.id.toLowerCase() === storageId.toLowerCase();
+      if (storagePath !== undefined) return liesIn(a, new URL(storagePath));
+      return a.regions.includes(region) || a.regions.includes('*');
+    });
     if (!account) {
       const wanted = storageId ?? storagePath ?? `region ${region}`;
       const have = accounts.map((a) => `${a.name} (${a.regions.join(', ')})`).join('; ') || 'none';
@@ -386,28 +405,34 @@ export class AzureProvider implements Provider {
   }
 }
 
-/** `West US 2` and `westus2` are the same region. */
-function toRegion(location: string | undefined): string {
-  return (location ?? '').toLowerCase().replaceAll(' ', '');
+/** Whether a blob's URL is one of this account: its own host, or the path of a loopback emulator. */
+function liesIn({ name, connection }: CaptureAccount, url: URL): boolean {
+  if (connection.kind === 'identity') return url.host === new URL(connection.blobUrl).host;
+  return url.hostname.startsWith(`${name}.blob.`) || (isLoopback(url.hostname) && url.pathname.startsWith(`/${name}/`));
 }
 
 /** The extension's name is free; only publisher and type tell what it is. */
-function checkAgent(machine: MachineId, extensions: Extension[]): void {
-  const agent = extensions.find(
+function findAgent(extensions: Extension[]): Extension | undefined {
+  return extensions.find(
     ({ properties: p }) =>
       p?.publisher?.toLowerCase() === 'microsoft.azure.networkwatcher' &&
       /^networkwatcheragent(linux|windows)$/i.test(p.type ?? ''),
   );
-  if (!agent)
+}
+
+function checkAgent(machine: MachineId, agent: Extension | undefined): void {
+  if (!agent) {
     throw new ProviderError(
       'agent-missing',
       `Virtual machine ${machine.name} has no Network Watcher agent extension (publisher Microsoft.Azure.NetworkWatcher)`,
     );
-  if (agent.properties?.provisioningState === 'Failed')
+  }
+  if (agent.properties?.provisioningState === 'Failed') {
     throw new ProviderError(
       'agent-failed',
       `The Network Watcher agent extension of ${machine.name} is in state Failed`,
     );
+  }
 }
 
 /** Provisioning is over: only queryStatus tells the state from here on. */
@@ -428,12 +453,14 @@ function describe(body: CaptureBody | undefined): Partial<Session> {
 
 // Manual, TimeExceeded and Error were seen. The word for the size limit is not known: an unknown word stays unknown here, and
 // the size of the file that comes decides.
-const causes: Record<string, EndCause> = { timeexceeded: 'time-limit', manual: 'stopped', error: 'error' };
+const causes = new Map<string, EndCause>([
+  ['timeexceeded', 'time-limit'],
+  ['manual', 'stopped'],
+  ['error', 'error'],
+]);
 
 function endCause(reason: string | undefined, errors: string[]): EndCause {
-  const known = causes[reason?.trim().toLowerCase() ?? ''];
-  if (known) return known;
-  return errors.length > 0 ? 'error' : 'unknown';
+  return causes.get(reason?.trim().toLowerCase() ?? '') ?? (errors.length > 0 ? 'error' : 'unknown');
 }
 
 /** ARM writes ISO times with up to seven digits; an old form of it is not a time we can trust, and no reason to fail. */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isLoopback } from '../../config.ts';
 import type { CaptureRequest, Limits } from '../provider.ts';
 
 /**
@@ -38,6 +39,8 @@ export function checkCapture(capture: CaptureRequest, limits: Limits): string[] 
   if (location?.filePath !== undefined) {
     if (!/[^/\\]\.cap$/.test(location.filePath))
       faults.push('azure.storageLocation.filePath must end in a file name with .cap');
+    else if (/(^|[/\\])\.\.([/\\]|$)/.test(location.filePath))
+      faults.push('azure.storageLocation.filePath must not climb with ..');
     else if (!location.filePath.startsWith('/var/captures/') && !/^[A-Za-z]:\\/.test(location.filePath)) {
       faults.push(
         'azure.storageLocation.filePath must start with /var/captures/ (Linux) or a drive such as C:\\ (Windows)',
@@ -85,11 +88,7 @@ function addressOrder(address: string): number {
 
 function isBlobUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
-  const { protocol, pathname, search, username } = new URL(text);
-  return (
-    (protocol === 'https:' || protocol === 'http:') &&
-    search === '' &&
-    username === '' &&
-    /^\/[^/]+\/.+\.cap$/i.test(pathname)
-  );
+  const { protocol, hostname, pathname, search, hash, username } = new URL(text);
+  if (search !== '' || hash !== '' || username !== '' || !/^\/[^/]+\/.+\.cap$/i.test(pathname)) return false;
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
 }
