@@ -7,7 +7,8 @@ type Entry = { version?: string; license?: string; dev?: boolean; optionalDepend
 
 const file = resolve(import.meta.dirname, '../package-lock.json');
 const lock = JSON.parse(readFileSync(file, 'utf8')) as { packages: Record<string, Entry> };
-const platform = /(?:^|[-/])(android|darwin|freebsd|linux|openharmony|win32|netbsd|openbsd|sunos|aix)-(\w+?)(?:-(eabi|gnueabihf|musleabihf|gnu|musl|msvc))?$/;
+const platform =
+  /(?:^|[-/])(android|darwin|freebsd|linux|openharmony|win32|netbsd|openbsd|sunos|aix)-(\w+?)(?:-(eabi|gnueabihf|musleabihf|gnu|musl|msvc))?$/;
 let added = 0;
 for (const [where, entry] of Object.entries(lock.packages)) {
   for (const [name, range] of Object.entries(entry.optionalDependencies ?? {})) {
@@ -15,7 +16,8 @@ for (const [where, entry] of Object.entries(lock.packages)) {
     const match = platform.exec(name);
     if (!match || lock.packages[path] || lock.packages[`${where}/${path}`]) continue;
     const [, os, cpu, abi = ''] = match;
-    const libc = os !== 'linux' ? undefined : abi.startsWith('musl') ? 'musl' : abi.startsWith('gnu') ? 'glibc' : undefined;
+    const libc =
+      os !== 'linux' ? undefined : abi.startsWith('musl') ? 'musl' : abi.startsWith('gnu') ? 'glibc' : undefined;
     const missing = {
       version: range.replace(/^[\^~]/, ''),
       cpu: [cpu],

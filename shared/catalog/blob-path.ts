@@ -24,12 +24,10 @@ export function parseBlobUrl(url: string): BlobPath | undefined {
  * [/]subscriptions/…/virtualmachines/<vm>/yyyy/MM/dd/packetcapture_HH_mm_ss_fff.cap. Some senders write a slash in front, and
  * case varies. Undefined for any other path.
  */
-export function parseDefaultPath(blob: string): { target: string; at: string } | undefined {
+export function parseDefaultPath(blob: string): { target: string } | undefined {
   const match =
-    /^\/*(subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.compute\/virtualmachines\/[^/]+)\/(\d{4})\/(\d\d)\/(\d\d)\/packetcapture_(\d\d)_(\d\d)_(\d\d)_(\d{3})\.cap$/i.exec(
+    /^\/*(subscriptions\/[^/]+\/resourcegroups\/[^/]+\/providers\/microsoft\.compute\/virtualmachines\/[^/]+)\/\d{4}\/\d\d\/\d\d\/packetcapture_\d\d_\d\d_\d\d_\d{3}\.cap$/i.exec(
       blob,
     );
-  if (!match) return undefined;
-  const [, target = '', y, mo, d, h, mi, s, ms] = match;
-  return { target: `/${target.toLowerCase()}`, at: `${y}-${mo}-${d}T${h}:${mi}:${s}.${ms}Z` };
+  return match ? { target: `/${match[1]?.toLowerCase()}` } : undefined;
 }

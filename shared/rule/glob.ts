@@ -3,8 +3,9 @@
  * Takes time proportional to both lengths at worst, whatever the pattern: backtracking goes to the last `*` only.
  */
 export function matchesGlob(pattern: string, text: string): boolean {
-  const p = pattern.toLowerCase();
-  const t = text.toLowerCase();
+  // By letters, not by UTF-16 units.
+  const p = [...pattern.toLowerCase()];
+  const t = [...text.toLowerCase()];
   let pi = 0;
   let ti = 0;
   let star = -1;

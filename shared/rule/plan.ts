@@ -44,8 +44,8 @@ export function planAlert(alert: Alert, rules: readonly Rule[], resolve: (id: st
   } else if (alert.targets.length === 0 && matching.length === 0) {
     plan.ignored.push({ reason: 'no-rule', detail: noRule(alert) });
   }
-  // A rule with a list of its own answers for the whole alert.
-  if (matching.some((rule) => rule.target !== 'alert')) return plan;
+  // Rules with lists of their own have answered for the whole alert.
+  if (matching.length > 0 && matching.every((rule) => rule.target !== 'alert')) return plan;
   for (const { id } of alert.targets) {
     if (answered.has(id)) continue;
     const answer = resolve(id);

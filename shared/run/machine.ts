@@ -230,13 +230,9 @@ function collect(run: Run, at: string, detail: string): Run {
 
 /** The cloud's word for its size limit is not known; where it gave a word that we do not know, a file as large as was allowed tells. */
 function withSizeLimit(run: Run): Run {
-  const { stop, endCause, limits } = run;
-  if (
-    stop?.by !== 'cloud' ||
-    endCause !== 'unknown' ||
-    !run.files.some((file) => file.bytes >= limits.sizeBytes * 0.98)
-  )
-    return run;
+  const { session, stop, endCause, limits, files } = run;
+  const unexplained = stop?.by === 'cloud' && endCause === 'unknown' && (session?.errors.length ?? 0) === 0;
+  if (!unexplained || !files.some((file) => file.bytes >= limits.sizeBytes * 0.98)) return run;
   const detail = `The file reached the size limit; ${stop.detail ?? ''}`.trim();
   return { ...run, endCause: 'size-limit', stop: { ...stop, reason: 'size-limit', detail } };
 }

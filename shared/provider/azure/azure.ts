@@ -160,7 +160,7 @@ export class AzureProvider implements Provider {
       const status = armStatus(error);
       if (status === 404) this.#watchers.delete(at.subscription);
       // What ARM answers when the name is taken was never recorded; whatever it is, a session under this run's name is this run's.
-      if (status !== undefined && status >= 400 && status < 500 && ![401, 403, 404, 429].includes(status)) {
+      if (status !== undefined && status >= 400 && status < 500 && ![401, 403, 429].includes(status)) {
         const existing = describe(await this.#get(session, signal).catch(() => undefined));
         if (existing.status !== undefined && existing.status !== 'Failed') return { ...session, ...existing };
       }
