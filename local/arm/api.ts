@@ -11,7 +11,7 @@ import {
 import type { Operations, Origin } from './operations.ts';
 import { Router, type Params } from './router.ts';
 
-export type Call = { path: string; params: Params; query: URLSearchParams; body: unknown; origin: Origin };
+type Call = { path: string; params: Params; query: URLSearchParams; body: unknown; origin: Origin };
 export type Handler = (call: Call) => Answer;
 
 const GROUP = '/subscriptions/{subscription}/resourceGroups/{resourceGroup}';

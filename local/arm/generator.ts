@@ -10,7 +10,7 @@ import type { Recorder, Recording } from './recorder.ts';
  * in the VM's own addresses. Which packet comes when depends on nothing but the time since the capture began, so that
  * a capture can be continued after a restart.
  */
-export type TimedPacket = { atMs: number; frame: Buffer };
+type TimedPacket = { atMs: number; frame: Buffer };
 
 /** One scene is played every two seconds, each time with fresh ports. */
 const SCENE_MS = 2000;
@@ -19,7 +19,7 @@ const PLAY_EVERY_MS = 100;
 const EMPTY = Buffer.alloc(0);
 
 /** The packets that pass the filters, from `fromMs` (inclusive) to `toMs` (exclusive) since the beginning, in order. */
-export function packetsBetween(fromMs: number, toMs: number, filters: Filter[]): TimedPacket[] {
+function packetsBetween(fromMs: number, toMs: number, filters: Filter[]): TimedPacket[] {
   const packets: TimedPacket[] = [];
   for (let scene = Math.floor(fromMs / SCENE_MS); scene * SCENE_MS < toMs; scene += 1) {
     const played = conversations(scene)

@@ -71,7 +71,7 @@ export interface AppFunction {
 
 type Callback = (...args: unknown[]) => unknown;
 
-export interface Invocation {
+interface Invocation {
   input: TypedData;
   metadata?: Record<string, TypedData>;
   /** W3C traceparent of the caller, to be continued; a new trace without it. */

@@ -15,7 +15,7 @@ export type Alert = {
   description?: string;
 };
 
-export type AlertSource = 'azure-monitor';
+type AlertSource = 'azure-monitor';
 
 export type AlertTarget = {
   /** As sent. */

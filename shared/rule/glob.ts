@@ -4,8 +4,8 @@
  */
 export function matchesGlob(pattern: string, text: string): boolean {
   // By letters, not by UTF-16 units.
-  const p = [...pattern.toLowerCase()];
-  const t = [...text.toLowerCase()];
+  const p = Array.from(pattern.toLowerCase());
+  const t = Array.from(text.toLowerCase());
   let pi = 0;
   let ti = 0;
   let star = -1;

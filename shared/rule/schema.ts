@@ -30,7 +30,7 @@ const Filter = strict({
   remotePort: v.optional(address),
 });
 
-export const Capture = strict({
+const Capture = strict({
   filters: v.optional(v.pipe(v.array(Filter), v.maxLength(100))),
   bytesToCapturePerPacket: v.optional(v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0))),
   azure: v.optional(
@@ -66,7 +66,7 @@ const length = {
   sizeBytes: v.optional(positive),
 };
 
-export const RunLimits = strict(length);
+const RunLimits = strict(length);
 
 const RuleLimits = strict({
   ...length,

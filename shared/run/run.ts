@@ -45,7 +45,7 @@ export type Trigger = {
   incident?: string;
 };
 
-export type Stop = { reason: StopReason; by: 'tripcap' | 'cloud'; at: string; detail?: string };
+type Stop = { reason: StopReason; by: 'tripcap' | 'cloud'; at: string; detail?: string };
 
 /** A catalogued file of the run, as far as its verdict needs it. */
 export type RunFile = { id: string; packets: number; bytes: number; verdict: string };

@@ -1,4 +1,4 @@
-import { providerErrors, type ProviderErrorCode } from '../provider/provider.ts';
+import { providerErrors } from '../provider/provider.ts';
 import { expectsFile, type Run, type Verdict } from './run.ts';
 
 /** The plain-words results of a run, by code. A closed list; a run that failed to start has the code of the cloud's error. */
@@ -13,8 +13,6 @@ export const runVerdicts = [
   'never-started',
   'not-started',
 ] as const;
-
-export type RunVerdictCode = (typeof runVerdicts)[number] | Exclude<ProviderErrorCode, 'unavailable'>;
 
 /** What a completed run came to, and what to do next. */
 export function judge(run: Run): Verdict {

@@ -48,7 +48,7 @@ export async function startAzurite(): Promise<string> {
   return azurite.connectionString;
 }
 
-export interface Call {
+interface Call {
   at: number;
   metadata: Record<string, unknown>;
   [given: string]: unknown;

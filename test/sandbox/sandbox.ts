@@ -10,7 +10,7 @@ import { until } from '../until.ts';
 const root = join(import.meta.dirname, '../..');
 export const subscription = '00000000-0000-0000-0000-000000000000';
 
-export type Answer = { status: number; headers: Headers; body: any };
+type Answer = { status: number; headers: Headers; body: any };
 
 export type Sandbox = {
   api: string;
