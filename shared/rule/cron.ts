@@ -30,7 +30,7 @@ export class Timetable {
     } catch (error) {
       throw new Error((error as Error).message.replace(/^CronPattern: /, ''));
     }
-    if (this.next(new Date()) === undefined) throw new Error('never comes due');
+    if (this.next(new Date(0)) === undefined) throw new Error('never comes due');
   }
 
   /** The first due time after `from`. */
