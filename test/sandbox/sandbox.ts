@@ -41,14 +41,18 @@ rules:
     limits: { duration: 3s, size: 20MiB, stopOnResolve: true }
 `;
 
-export async function startSandbox(rules: string, env: Record<string, string> = {}): Promise<Sandbox> {
+export async function startSandbox(
+  rules: string,
+  env: Record<string, string> = {},
+  args: string[] = [],
+): Promise<Sandbox> {
   const folder = mkdtempSync(join(tmpdir(), 'tripcap-test-'));
   const rulesFile = join(folder, 'rules.yaml');
   writeFileSync(rulesFile, rules);
   const port = await freePort();
   const child = spawn(
     join(root, 'node_modules/.bin/node'),
-    ['local/main.ts', '--port', String(port), '--data', join(folder, 'data'), '--rules', rulesFile],
+    ['local/main.ts', '--port', String(port), '--data', join(folder, 'data'), '--rules', rulesFile, ...args],
     {
       cwd: root,
       env: { PATH: process.env['PATH'], ...env },
