@@ -282,7 +282,7 @@ function readConnection(env: Environment, name: string, problems: string[]): Sto
   const blobUrl = url('blob') ?? (env[`${name}__serviceUri`]?.trim().replace(/\/+$/, '') || undefined);
   if (blobUrl === undefined) {
     problems.push(
-      `${name} is missing: set ${name}__accountName (managed identity), or a connection string for local use`,
+      `${name} is missing: set ${name}__accountName or ${name}__blobServiceUri (managed identity), or a connection string for local use`,
     );
     return undefined;
   }
