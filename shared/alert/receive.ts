@@ -8,7 +8,7 @@ import type { Lifecycle } from '../run/lifecycle.ts';
 import type { RunStore } from '../run/store.ts';
 import type { Archive } from '../storage/archive.ts';
 import type { Alert } from './alert.ts';
-import { alertId, type AlertRecord, type AlertStore, type PlannedRun } from './store.ts';
+import { alertId, clipped, type AlertRecord, type AlertStore, type PlannedRun } from './store.ts';
 
 export type ReceiveParts = {
   alerts: AlertStore;
@@ -49,16 +49,18 @@ export async function receiveAlert(parts: ReceiveParts, alert: Alert, payload: U
     parts.archive.put(name, text),
     parts.alerts.markUnsettled(mark, { payload: name, at: now.toISOString() }),
   ]);
+  return dealWith(parts, alert, mark, now);
+}
+
+async function dealWith(parts: ReceiveParts, alert: Alert, mark: string, now: Date): Promise<Receipt> {
   const receipt = await (alert.condition === 'fired'
     ? receiveFired(parts, alert, now)
     : receiveResolved(parts, alert, now));
   await parts.alerts.settle(mark);
   const { runs, stopped, ignored } = receipt;
   const reasons = [...new Set(ignored.map((i) => i.reason))].join(', ');
-  parts.log.info(
-    `alert "${alert.rule.slice(0, 100)}" ${alert.condition}: ${runs.length} runs, ${stopped.length} stopped${reasons ? `, ignored: ${reasons}` : ''}`,
-    { alert: id },
-  );
+  const what = `${runs.length} runs, ${stopped.length} stopped${reasons ? `, ignored: ${reasons}` : ''}`;
+  parts.log.info(`alert "${alert.rule.slice(0, 100)}" ${alert.condition}: ${what}`, { alert: receipt.alertId });
   return receipt;
 }
 
@@ -68,15 +70,19 @@ export async function takeUpUnsettled(parts: ReceiveParts, parse: (payload: Uint
   for (const { mark, value } of await alerts.unsettled(50)) {
     const age = clock.now().getTime() - Date.parse(value.at);
     if (age < takeUpAfterMs) continue;
-    const text = age < takeUpBeforeMs ? await archive.get(value.payload) : undefined;
-    if (text === undefined) {
-      log.error('an alert was recorded and never dealt with, and is too old now', { alert: mark });
-      await alerts.settle(mark);
-      continue;
+    try {
+      const text = age < takeUpBeforeMs ? await archive.get(value.payload) : undefined;
+      if (text === undefined) {
+        log.error('an alert was recorded and never dealt with, and is too old now', { alert: mark });
+        await alerts.settle(mark);
+        continue;
+      }
+      log.warn('an alert was recorded and not dealt with; taking it up', { alert: mark });
+      await dealWith(parts, parse(new TextEncoder().encode(text)), mark, clock.now());
+    } catch (error) {
+      // The others are not to wait for it; it is tried again until it is too old.
+      log.error('an alert cannot be dealt with', { alert: mark, error });
     }
-    log.warn('an alert was recorded and not dealt with; taking it up', { alert: mark });
-    const payload = new TextEncoder().encode(text);
-    await receiveAlert(parts, parse(payload), payload);
   }
 }
 
@@ -229,8 +235,9 @@ function union(a: PlannedRun[], b: PlannedRun[]): PlannedRun[] {
 
 const mostIgnored = 100;
 
-/** An alert may name a thousand machines; the answer and the record stay readable. */
-function capped(ignored: Ignored[]): Ignored[] {
+/** An alert may name a thousand machines, and by anything; the answer and the record stay readable. */
+function capped(all: Ignored[]): Ignored[] {
+  const ignored = all.map((one) => (one.target === undefined ? one : { ...one, target: clipped(one.target) }));
   if (ignored.length <= mostIgnored) return ignored;
   const more = ignored.length - mostIgnored + 1;
   return [

@@ -34,6 +34,11 @@ export type Unsettled = { payload: string; at: string };
 const keptTargets = 100;
 const relatedCount = 5;
 
+/** The id of a machine has at most some 300 letters; what is longer is none, and need not be kept whole. */
+export function clipped(target: string): string {
+  return target.length <= 400 ? target : `${target.slice(0, 400)}…`;
+}
+
 export function alertId(alert: Alert): string {
   return deriveId('alert', alert.source, alert.externalId.toLowerCase(), String(alert.firedAt.getTime()));
 }
@@ -73,7 +78,7 @@ export class AlertStore {
       rule: alert.rule,
       ...(alert.severity === undefined ? {} : { severity: alert.severity }),
       ...(alert.description === undefined ? {} : { description: alert.description }),
-      targets: alert.targets.slice(0, keptTargets).map((t) => t.id),
+      targets: alert.targets.slice(0, keptTargets).map((t) => clipped(t.id)),
       targetCount: alert.targets.length,
       firedAt: alert.firedAt.toISOString(),
       receivedAt: now.toISOString(),

@@ -4,7 +4,13 @@ import type { Capture } from '../catalog/entry.ts';
 import { beforeDeadline, type Clock } from '../clock.ts';
 import type { Times } from '../config.ts';
 import type { Log } from '../log.ts';
-import { ProviderError, type PreparedStart, type Provider, type ProviderName } from '../provider/provider.ts';
+import {
+  ProviderError,
+  type Observation,
+  type PreparedStart,
+  type Provider,
+  type ProviderName,
+} from '../provider/provider.ts';
 import type { WorkQueue } from '../storage/queue.ts';
 import { advance, type RunEvent } from './machine.ts';
 import { expectsFile, isFinal, isOpen, type Run, type RunFile, type StopReason } from './run.ts';
@@ -81,7 +87,7 @@ export class Lifecycle {
         try {
           const run = await this.step(mark.id);
           // A mark without a run: whoever wrote it died before writing the run.
-          if (run === undefined && clock.now().getTime() - mark.at.getTime() > abandonedMs) await runs.close(mark.id);
+          if (run === undefined && clock.now().getTime() - mark.at.getTime() > abandonedMs) await runs.dropMark(mark);
           if (run && needsSomebody(run)) alarms++;
         } catch (error) {
           // One run's trouble is no reason to leave the others alone.
@@ -222,14 +228,17 @@ export class Lifecycle {
   /** Tells the run what the cloud says of its session; gives back the error when the cloud says nothing. */
   async #observe(run: Run, provider: Provider): Promise<ProviderError | undefined> {
     if (!run.session) return undefined;
+    let seen: Observation;
     try {
-      const seen = await provider.inspect(run.session, this.#parts.clock.timeout(callTimeoutMs));
-      await this.#apply(run.id, { type: 'observe', seen });
-      return undefined;
+      seen = await provider.inspect(run.session, this.#parts.clock.timeout(callTimeoutMs));
     } catch (error) {
-      if (error instanceof ProviderError) return error;
-      throw error;
+      // Whatever it is, it is no reason for our clock to stand still.
+      return error instanceof ProviderError
+        ? error
+        : new ProviderError('unavailable', 'The state could not be read', error);
     }
+    await this.#apply(run.id, { type: 'observe', seen });
+    return undefined;
   }
 
   /** Asks for the end, again from time to time; once the alarm was raised, by removing the session, which ends it as well. */
@@ -243,7 +252,7 @@ export class Lifecycle {
 
   /** The event of a file can be lost, so an awaited file is also looked for where it must come. Reading it is left to the queue. */
   async #lookForFile(run: Run): Promise<void> {
-    const { accounts, catalog, runs, queue } = this.#parts;
+    const { accounts, catalog, runs, queue, log } = this.#parts;
     if (!run.session?.storagePath) {
       // A session whose path is still unknown ended before it was read once: ask again.
       if (run.session && expectsFile(run)) await this.#learnPath(run);
@@ -256,9 +265,14 @@ export class Lifecycle {
     if (run.fileSeenAt !== undefined && this.#since(run.fileSeenAt) < fileRetryMs) return;
     const named = accounts.filter((account) => run.session?.storagePath?.includes(account));
     for (const account of named.length > 0 ? named : accounts) {
-      if (!(await catalog.exists(account, at.container, at.blob))) continue;
-      await this.#apply(run.id, { type: 'file-seen' });
-      await queue.send({ account, container: at.container, blob: at.blob }, 0);
+      try {
+        if (!(await catalog.exists(account, at.container, at.blob))) continue;
+        await this.#apply(run.id, { type: 'file-seen' });
+        await queue.send({ account, container: at.container, blob: at.blob }, 0);
+      } catch (error) {
+        // Another account may well be to be had.
+        log.warn(`could not look for the file in ${account}`, { run: run.id, error });
+      }
     }
   }
 

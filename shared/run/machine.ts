@@ -76,7 +76,13 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
         'start-asked',
       );
     case 'asked':
-      return run.session && isFinal(run.state) ? run : { ...run, session: merge(run.session, event.session) };
+      if (isFinal(run.state) && !run.removal?.done) return run;
+      // A process that stood still between asking and being heard may start what was over and removed meanwhile.
+      return {
+        ...run,
+        session: merge(run.session, event.session),
+        ...(run.removal?.done ? { removal: { askedAt: at, attempts: 0, done: false } } : {}),
+      };
     case 'refuse':
       // A late "no" to a start that was seen running meanwhile: what is seen counts.
       if (isFinal(run.state) || run.startedAt !== undefined || run.state === 'collecting') return run;

@@ -11,6 +11,9 @@ export type RunFilter = {
   incident?: string | undefined;
 };
 
+/** Says that something is still to be done about a run made at `at`. */
+export type OpenMark = { id: string; at: Date; etag: string };
+
 /**
  * Runs in a table:
  *   (run id, 'run')          the run itself
@@ -65,24 +68,30 @@ export class RunStore {
       if (reopened) await this.#table.put('open', id, { at: next.createdAt });
       if (await this.#table.replace(id, 'run', row.etag, next)) {
         if (!isOpen(next)) await this.close(id);
+        // Again, since a poll that saw the run as it was may have taken the mark off.
+        if (reopened) await this.#table.put('open', id, { at: next.createdAt });
         return next;
       }
     }
     throw new Problem('storage-unavailable', `Run ${id} is written by too many at once`, { retryAfterSeconds: 5 });
   }
 
-  /** All runs that something is still to be done about: their ids, and when they were made. */
-  async open(): Promise<{ id: string; at: Date }[]> {
+  /** All runs that something is still to be done about. */
+  async open(): Promise<OpenMark[]> {
     const rows = await this.#table.scan<{ at: string }>('open', { limit: 100_000 });
-    return rows.map((row) => ({ id: row.row, at: new Date(row.value.at) }));
+    return rows.map((row) => ({ id: row.row, at: new Date(row.value.at), etag: row.etag }));
   }
 
-  /** Takes the mark off a run that needs nothing more, or that was never written. */
+  /** Takes the mark off a run that needs nothing more. Looked at mark first, run second, so that a mark written since stays. */
   async close(id: string): Promise<void> {
-    await this.#table.remove('open', id);
-    // Somebody may have opened it again in between.
+    const mark = await this.#table.get('open', id);
     const run = await this.get(id);
-    if (run && isOpen(run)) await this.#table.put('open', id, { at: run.createdAt });
+    if (mark && !(run && isOpen(run))) await this.#table.remove('open', id, mark.etag);
+  }
+
+  /** Takes off a mark whose run never came, unless it was written anew. */
+  async dropMark(mark: OpenMark): Promise<void> {
+    await this.#table.remove('open', mark.id, mark.etag);
   }
 
   async list(query: ListQuery, filter: RunFilter): Promise<Page<Run>> {

@@ -28,7 +28,8 @@ export interface Table {
   /** False when the row was written since `etag`, or is gone. */
   replace(partition: string, row: string, etag: string, value: unknown, columns?: Columns): Promise<boolean>;
   put(partition: string, row: string, value: unknown, columns?: Columns): Promise<void>;
-  remove(partition: string, row: string): Promise<void>;
+  /** With an `etag`, only if nobody has written since. What is not there is no error. */
+  remove(partition: string, row: string, etag?: string): Promise<void>;
   scan<T>(partition: string, options: ScanOptions): Promise<Row<T>[]>;
 }
 
@@ -80,9 +81,9 @@ export class AzureTable implements Table {
     await storageCall('write a row', () => client.upsertEntity(toEntity(partition, row, value, columns), 'Replace'));
   }
 
-  async remove(partition: string, row: string): Promise<void> {
+  async remove(partition: string, row: string, etag = '*'): Promise<void> {
     const client = await this.#client();
-    await storageCall('remove a row', () => wins(() => client.deleteEntity(partition, row), 404));
+    await storageCall('remove a row', () => wins(() => client.deleteEntity(partition, row, { etag }), 404, 412));
   }
 
   async scan<T>(partition: string, { after, upTo, where = {}, limit }: ScanOptions): Promise<Row<T>[]> {

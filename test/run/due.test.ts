@@ -65,7 +65,7 @@ describe('schedules', () => {
     ['3 hours', '0 30 * * * *', 3 * hours, ['r 14:30:00'], 0],
     ['3 hours, for what was due too long ago', '0 0 13 * * *', 3 * hours, [], undefined],
     ['10 minutes', '0 * * * * *', 10 * minutes + 30 * seconds, ['r 12:10:00'], 9],
-    ['10 minutes', '0 0/4 * * * *', 10 * minutes + 30 * seconds, ['r 12:08:00'], 1],
+    ['10 minutes', '0 */4 * * * *', 10 * minutes + 30 * seconds, ['r 12:08:00'], 1],
   ])('make up for the last due time alone after %s of silence (%s)', async (_, cron, silenceMs, expected, missed) => {
     const world = new World();
     const app = world.process();
@@ -77,9 +77,7 @@ describe('schedules', () => {
     expect(await started(app)).toEqual(expected);
     if (missed !== undefined)
       expect(world.logsOf('warn')).toEqual(
-        missed === 0
-          ? []
-          : [`schedule r: ${missed} due times passed while nothing ran; they are not made up for`],
+        missed === 0 ? [] : [`schedule r: ${missed} due times passed while nothing ran; they are not made up for`],
       );
   });
 

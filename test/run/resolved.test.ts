@@ -1,6 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import type { Receipt } from '../../shared/alert/receive.ts';
-import { gate, haltingAfter, minutes, notification, rule, seconds, useAzurite, vm, World, type Process } from './world.ts';
+import type { Run } from '../../shared/run/run.ts';
+import { until } from '../until.ts';
+import {
+  gate,
+  haltingAfter,
+  minutes,
+  notification,
+  rule,
+  seconds,
+  useAzurite,
+  vm,
+  World,
+  type Process,
+} from './world.ts';
 
 useAzurite();
 
@@ -64,7 +77,7 @@ async function interleave(
 }
 
 describe('the end of an alert', () => {
-  it.each(Object.entries(ends).map(([name, end], i) => [name, end, i === 0 ? 1 : 3] as const))(
+  it.each(Object.entries(ends).map(([name, end], i) => [name, end, i === 0 ? 2 : 6] as const))(
     'that comes at any moment of its firing ends its runs: %s',
     { timeout: 30_000 },
     async (_, end, stride) => {
@@ -83,7 +96,7 @@ describe('the end of an alert', () => {
         },
         stride,
       );
-      expect(points).toBeGreaterThan(30 / stride);
+      expect(points).toBeGreaterThan(24 / stride);
     },
   );
 
@@ -93,8 +106,9 @@ describe('the end of an alert', () => {
         (app) => app.receive(notification(end)),
         (app) => app.receive(notification(fired)),
         expectOver,
+        3,
       );
-      expect(points).toBeGreaterThan(5);
+      expect(points).toBeGreaterThan(4);
     }
   });
 
@@ -144,26 +158,23 @@ describe('the end of an alert', () => {
     expect([...world.cloud.held]).toEqual([]);
   });
 
-  // BUG shared/run/machine.ts 'asked' after the end: a session that appears when its run is over is nobody's.
-  it.fails('leaves no session when a start got through that was given up', async () => {
+  it('leaves no session when the process that starts it halts meanwhile, and goes on after all was over', async () => {
     const world = newWorld();
     const halt = gate();
-    const appeared: (() => void)[] = [];
-    world.cloud.before.start = (about) => {
-      // The answer is lost on its way; the session comes to be all the same.
-      appeared.push(() => world.cloud.held.set(`/packetCaptures/${about.run}`, { ...about }));
-      return halt.wait();
-    };
-    const firing = world.process().receive(notification({ ...fired, targets: [vm('a')] }));
+    const halting = world.process(({ port, method, args }) =>
+      port === 'runs' && method === 'replace' && (args[3] as Run).state === 'starting' ? halt.wait : undefined,
+    );
+    const firing = halting.receive(notification({ ...fired, targets: [vm('a')] }));
     await halt.reached;
     world.clock.advance(4 * seconds);
     await firing;
     const app = world.process();
     await app.receive(notification(ends['the same']));
     await app.settle();
-    expect(await app.runs.open()).toEqual([]);
-    for (const appear of appeared) appear();
-    for (let i = 0; i < 10; i++) {
+    expect((await app.allRuns()).map((run) => run.state)).toEqual(['completed']);
+    halt.open();
+    await until('the late start', () => world.cloud.count('start') === 1);
+    for (let i = 0; i < 3; i++) {
       world.clock.advance(minutes);
       await app.lifecycle.stepAll();
     }

@@ -115,7 +115,7 @@ export function gate(): { reached: Promise<void>; open: () => void; wait: () => 
 type CloudCall = 'prepare' | 'start' | 'inspect' | 'stop' | 'remove';
 
 /** A session as the cloud holds it. */
-export type Held = {
+type Held = {
   run: string;
   target: string;
   phase: 'pending' | 'running' | 'ended';
@@ -126,7 +126,7 @@ export type Held = {
 };
 
 /** A cloud that holds sessions and answers as a real one would, unless the test says otherwise. */
-export class ScriptedCloud implements Provider {
+class ScriptedCloud implements Provider {
   readonly name = 'azure';
   readonly calls: { call: CloudCall; run: string; target: string }[] = [];
   readonly held = new Map<string, Held>();
@@ -228,6 +228,7 @@ export class ScriptedCloud implements Provider {
   /** Keeps a call in the log, and lets it fail when its time is up, as the SDK does. */
   async #ask(call: CloudCall, held: Held, signal: AbortSignal): Promise<void> {
     this.calls.push({ call, run: held.run, target: held.target });
+    if (signal.aborted) throw new ProviderError('unavailable', 'no time left');
     const timedOut = new Promise<never>((_, fail) => {
       signal.addEventListener('abort', () => fail(new ProviderError('unavailable', 'no answer in time')), {
         once: true,
@@ -239,13 +240,13 @@ export class ScriptedCloud implements Provider {
 }
 
 /** One call of the app on a part of the outside. */
-export type PortCall = {
+type PortCall = {
   port: 'runs' | 'alerts' | 'state' | 'captures' | 'archive' | 'queue' | 'cloud';
   method: string;
   args: unknown[];
 };
 
-/** Sees every call before it is made; may wait, or throw. */
+/** Sees every call before it is made; may wait, or throw. What it gives back is called when the call is done. */
 export type Tap = (call: PortCall) => unknown;
 
 /** A process that dies before its call number `n + 1` and does nothing any more from then on. */
@@ -277,8 +278,10 @@ function tapped<T extends object>(port: PortCall['port'], part: T, tap: Tap): T 
       const member: unknown = Reflect.get(target, name, target);
       if (typeof member !== 'function' || ['target', 'check', 'connect'].includes(String(name))) return member;
       return async (...args: unknown[]): Promise<unknown> => {
-        await tap({ port, method: String(name), args });
-        return (member as (...args: unknown[]) => unknown).apply(target, args);
+        const after = await tap({ port, method: String(name), args });
+        const answer: unknown = await (member as (...args: unknown[]) => unknown).apply(target, args);
+        if (typeof after === 'function') await after();
+        return answer;
       };
     },
   });
@@ -414,7 +417,7 @@ export class Process {
   }
 
   /** Polls, with time going on, until nothing is left to be done about any run. */
-  async settle(stepMs = 31 * seconds): Promise<void> {
+  async settle(stepMs = 5 * minutes): Promise<void> {
     for (let i = 0; i < 60 && (await this.runs.open()).length > 0; i++) {
       this.#world.clock.advance(stepMs);
       await this.lifecycle.stepAll();
