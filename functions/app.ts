@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { resolve } from 'node:path';
 import type { InvocationContext } from '@azure/functions';
-import { createApp, type App } from '../shared/app.ts';
+import type { App } from '../shared/app.ts';
 import { systemClock } from '../shared/clock.ts';
 import { readConfig } from '../shared/config.ts';
 import { formatLog, type Log, type LogDetails } from '../shared/log.ts';
@@ -22,19 +22,19 @@ const log: Log = {
     (invocations.getStore() ?? console).error(formatLog(message, details)),
 };
 
-let app: App | undefined;
+let app: Promise<App> | undefined;
 
-/** The one app of this process, made at first use: registering functions costs nothing. */
-function theApp(): App {
-  return (app ??= createApp(config, process.env, systemClock, log));
+/** The one app of this process, loaded and made at first use: registering functions costs nothing. */
+function theApp(): Promise<App> {
+  return (app ??= import('../shared/app.ts').then(({ createApp }) => createApp(config, process.env, systemClock, log)));
 }
 
 /** Runs one invocation against the app. */
 export function inApp<T>(context: InvocationContext, work: (app: App) => Promise<T>): Promise<T> {
-  return invocations.run(context, () => work(theApp()));
+  return invocations.run(context, async () => work(await theApp()));
 }
 
 /** Gets ready what the first alert would otherwise wait for. */
-export function warmUp(): Promise<void> {
-  return theApp().warmUp();
+export async function warmUp(): Promise<void> {
+  await (await theApp()).warmUp();
 }

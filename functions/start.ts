@@ -1,5 +1,5 @@
 import { app as host } from '@azure/functions';
-import { runQueueName } from '../shared/app.ts';
+import { runQueueName } from '../shared/config.ts';
 import { inApp } from './app.ts';
 
 // A message names a run that may need a push (its start, its deadline), or a file to catalogue. What a run needs is decided when it comes.

@@ -7,7 +7,7 @@ import { parsePayload } from './alert/payload.ts';
 import { receiveAlert, takeUpUnsettled, type Receipt } from './alert/receive.ts';
 import { AlertStore } from './alert/store.ts';
 import type { Clock } from './clock.ts';
-import type { Config } from './config.ts';
+import { runQueueName, type Config } from './config.ts';
 import { readHealth, type Health } from './health.ts';
 import { ManagedIdentity } from './identity.ts';
 import type { Log } from './log.ts';
@@ -27,9 +27,6 @@ import { BlobArchive } from './storage/archive.ts';
 import { connectBlobs, connectQueues, connectTable, once, type IdentityFor } from './storage/connect.ts';
 import { AzureQueue } from './storage/queue.ts';
 import { AzureTable } from './storage/table.ts';
-
-/** Name of the queue that the start function listens on. */
-export const runQueueName = 'tripcap-runs';
 
 /** What the triggers call. One instance per process. */
 export type App = {

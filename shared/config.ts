@@ -6,6 +6,9 @@ import { isIPv4 } from 'node:net';
  * and shown by GET /health. docs/settings.md lists the same settings.
  */
 
+/** Name of the queue that the start function listens on. */
+export const runQueueName = 'tripcap-runs';
+
 /** How to reach a storage account: a connection string (the sandbox), or service URLs with the app's managed identity. */
 export type StorageConnection =
   | { kind: 'connectionString'; value: string }
