@@ -1,10 +1,11 @@
+import { isId } from '../shared/id.ts';
 import { endpoint, json } from './http.ts';
 import { readListQuery } from './list-query.ts';
 
 endpoint('captures', ['GET'], 'captures', 'Read', async (request, app) => {
   const query = readListQuery(request, ['run', 'target']);
   const run = request.query.get('run') ?? undefined;
-  if (run !== undefined && !/^[0-9a-z]{26}$/.test(run)) return json(200, { items: [] });
+  if (run !== undefined && !isId(run)) return json(200, { items: [] });
   const page = await app.captures.list(query, {
     run,
     target: request.query.get('target')?.toLowerCase() ?? undefined,

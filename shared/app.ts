@@ -24,7 +24,8 @@ import { startRunbook } from './run/runbook.ts';
 import { listSessions, type MarkedSession } from './run/sessions.ts';
 import { RunStore } from './run/store.ts';
 import { BlobArchive } from './storage/archive.ts';
-import { connectBlobs, connectQueues, connectTable, once, type IdentityFor } from './storage/connect.ts';
+import { once } from './once.ts';
+import { connectBlobs, connectQueues, connectTable, type IdentityFor } from './storage/connect.ts';
 import { AzureQueue } from './storage/queue.ts';
 import { AzureTable } from './storage/table.ts';
 

@@ -18,6 +18,11 @@ export function randomId(): string {
   return encode(randomBytes(17));
 }
 
+/** Whether a text from outside has the form of an id; what has not names nothing here. */
+export function isId(text: string): boolean {
+  return /^[0-9a-z]{26}$/.test(text);
+}
+
 /** Lower-case hex SHA-256 of a text in UTF-8. */
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');

@@ -1,4 +1,4 @@
-import { deriveId } from '../id.ts';
+import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
 import type { Ignored } from '../rule/plan.ts';
 import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
@@ -63,7 +63,7 @@ export class AlertStore {
   }
 
   async require(id: string): Promise<AlertRecord> {
-    const alert = /^[0-9a-z]{26}$/.test(id) ? await this.get(id) : undefined;
+    const alert = isId(id) ? await this.get(id) : undefined;
     if (!alert) throw new Problem('not-found', `There is no alert ${id.slice(0, 64)}`);
     return alert;
   }

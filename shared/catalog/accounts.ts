@@ -2,7 +2,8 @@ import type { BlobServiceClient } from '@azure/storage-blob';
 import type { CaptureAccount } from '../config.ts';
 import type { Clock } from '../clock.ts';
 import { Problem } from '../problem.ts';
-import { connectBlobs, once, statusOf, storageCall, type IdentityFor } from '../storage/connect.ts';
+import { once } from '../once.ts';
+import { connectBlobs, statusOf, storageCall, type IdentityFor } from '../storage/connect.ts';
 
 /** A blob as it was found: `etag` names the version that the other members describe. */
 export type FoundBlob = { etag: string; bytes: number; modifiedAt: Date };

@@ -1,4 +1,4 @@
-import { deriveId } from '../id.ts';
+import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
 import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
 import type { Columns, Table } from '../storage/table.ts';
@@ -29,7 +29,7 @@ export class CaptureStore {
   }
 
   async require(id: string): Promise<Capture> {
-    const capture = /^[0-9a-z]{26}$/.test(id) ? await this.get(id) : undefined;
+    const capture = isId(id) ? await this.get(id) : undefined;
     if (!capture) throw new Problem('not-found', `There is no capture ${id.slice(0, 64)}`);
     return capture;
   }

@@ -1,4 +1,4 @@
-import { deriveId } from '../id.ts';
+import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
 import { decodeNext, encodeNext, listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
 import type { Columns, Table } from '../storage/table.ts';
@@ -49,7 +49,7 @@ export class RunStore {
   }
 
   async require(id: string): Promise<Run> {
-    const run = /^[0-9a-z]{26}$/.test(id) ? await this.get(id) : undefined;
+    const run = isId(id) ? await this.get(id) : undefined;
     if (!run) throw new Problem('not-found', `There is no run ${id.slice(0, 64)}`);
     return run;
   }

@@ -1,5 +1,6 @@
 import type { BlobServiceClient, ContainerClient } from '@azure/storage-blob';
-import { once, statusOf, storageCall } from './connect.ts';
+import { once } from '../once.ts';
+import { statusOf, storageCall } from './connect.ts';
 
 /** Keeps what is too long or too raw for a table row. */
 export interface Archive {

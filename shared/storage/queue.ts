@@ -1,5 +1,6 @@
 import type { QueueClient, QueueServiceClient } from '@azure/storage-queue';
-import { once, storageCall } from './connect.ts';
+import { once } from '../once.ts';
+import { storageCall } from './connect.ts';
 
 /** Sends work that is delivered at least once, not before `delayMs` (at most 7 days). */
 export interface WorkQueue {

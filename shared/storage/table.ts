@@ -1,5 +1,6 @@
 import type { TableClient } from '@azure/data-tables';
-import { once, statusOf, storageCall } from './connect.ts';
+import { once } from '../once.ts';
+import { statusOf, storageCall } from './connect.ts';
 
 /** What a row's columns may hold; they are there to be filtered by. */
 export type Columns = Record<string, string>;

@@ -1,21 +1,15 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { alertFor, anyMachine, machine, runIn, startSandbox, subscription } from './sandbox.ts';
+import { alertFor, anyMachine, freePort, machine, runIn, startSandbox, subscription } from './sandbox.ts';
 import { until } from '../until.ts';
 
 const root = join(import.meta.dirname, '../..');
 
 it('works with another Azure Resource Manager in place of the built-in one (--arm)', async () => {
-  const port = await new Promise<number>((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => done(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
+  const port = await freePort();
   const arm = `http://127.0.0.1:${port}`;
   const sandbox = await startSandbox(anyMachine, {}, ['--arm', arm]);
   const data = mkdtempSync(join(tmpdir(), 'tripcap-arm-'));

@@ -141,7 +141,8 @@ export async function runIn(sandbox: Sandbox, id: string, states: string[], dead
   );
 }
 
-function freePort(): Promise<number> {
+/** A port of 127.0.0.1 that nobody holds now. */
+export function freePort(): Promise<number> {
   return new Promise((done) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const address = server.address();

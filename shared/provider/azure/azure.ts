@@ -23,7 +23,7 @@ import {
   type MachineId,
 } from './arm-id.ts';
 import { armCode, armStatus, isNotFound, toProviderError } from './errors.ts';
-import { once } from '../../storage/connect.ts';
+import { once } from '../../once.ts';
 import { checkCapture } from './limits.ts';
 
 export type AzureOptions = ArmSettings & {
