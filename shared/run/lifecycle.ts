@@ -164,7 +164,8 @@ export class Lifecycle {
         const seen = await provider.inspect(run.session, clock.timeout(callTimeoutMs));
         if (seen.phase === 'gone' && this.#since(run.askedAt) >= this.#parts.times.startRetryMs) {
           const ticked = await this.#apply(run.id, { type: 'tick' });
-          return ticked.state === 'starting' ? this.#start(ticked) : ticked;
+          // Somebody who asked since this look makes it stale: what is there now was not looked at.
+          return ticked.state === 'starting' && ticked.askedAt === run.askedAt ? this.#start(ticked) : ticked;
         }
         await this.#apply(run.id, { type: 'observe', seen });
         return this.#apply(run.id, { type: 'tick' });

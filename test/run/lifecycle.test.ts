@@ -225,6 +225,22 @@ describe('a start', () => {
     expect((await world.process().lifecycle.step(id))?.state).toBe('running');
   });
 
+  it('is not asked for by whoever looked before somebody else asked', async () => {
+    const world = new World();
+    const id = await start(world.process());
+    world.clock.advance(times.startRetryMs);
+    const halt = gate();
+    let looks = 0;
+    world.cloud.before.inspect = () => (looks++ === 0 ? halt.wait() : undefined);
+    world.cloud.says = () => ({ phase: 'gone' });
+    const late = world.process().lifecycle.step(id);
+    await halt.reached;
+    await world.process().lifecycle.step(id);
+    halt.open();
+    await late;
+    expect(world.cloud.count('start')).toBe(2);
+  });
+
   it('that is never confirmed is stopped when its time is up, and nothing is asked for after that', async () => {
     const world = new World();
     const app = world.process();
