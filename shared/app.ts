@@ -107,7 +107,17 @@ export function createApp(
   const archive = new BlobArchive(blobs, 'tripcap-alerts');
   const queue = new AzureQueue(queues, runQueueName);
   const catalog = new Catalog({ accounts, captures, runs, state: tables.state, clock, log });
-  const lifecycle = new Lifecycle({ runs, providers, catalog, accounts: accounts.names, queue, clock, times, log });
+  const lifecycle = new Lifecycle({
+    runs,
+    providers,
+    catalog,
+    accounts: accounts.names,
+    queue,
+    clock,
+    times,
+    log,
+    changed: () => undefined,
+  });
   const launcher = new Launcher({
     runs,
     admission: new Admission(tables.state, runs),
@@ -115,6 +125,7 @@ export function createApp(
     providers,
     clock,
     times,
+    trace: () => undefined,
   });
   const currentRules = () => rules.current();
 

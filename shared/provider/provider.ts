@@ -19,10 +19,29 @@ export type CaptureRequest = {
   filters?: CaptureFilter[] | undefined;
   /** Bytes kept of each packet; 0 or absent = all. */
   bytesToCapturePerPacket?: number | undefined;
+  /** What only Network Watcher knows, in its own names. */
   azure?:
     | {
+        /** Instances of a scale set, by instance id (`"0"`) or ARM id; none named = all. */
+        scope?: { include?: string[] | undefined; exclude?: string[] | undefined } | undefined;
         storageLocation?:
-          | { storageId?: string | undefined; storagePath?: string | undefined; filePath?: string | undefined }
+          | {
+              storageId?: string | undefined;
+              storagePath?: string | undefined;
+              /** File on the machine of an ordinary capture. */
+              filePath?: string | undefined;
+              /** File on the machine of a continuous capture. */
+              localPath?: string | undefined;
+            }
+          | undefined;
+        /** Given: a ring of files in place of one (preview of the service; true and false are both passed on). */
+        continuousCapture?: boolean | null | undefined;
+        captureSettings?:
+          | {
+              fileCount?: number | undefined;
+              fileSizeInBytes?: number | undefined;
+              sessionTimeLimitInSeconds?: number | undefined;
+            }
           | undefined;
       }
     | undefined;
@@ -42,6 +61,10 @@ export type Session = {
   storagePath?: string | undefined;
   /** Path of the file on the machine, when one was asked for. */
   filePath?: string | undefined;
+  /** Several files may come, whose names are not known before: below `storagePath`, or beginning like it. */
+  manyFiles?: boolean | undefined;
+  /** Where the cloud tells how what was asked of it went. Signed by the cloud: never shown, never logged. */
+  operations?: { start?: string | undefined; stop?: string | undefined } | undefined;
 };
 
 /** A start that was checked and only needs to be sent. */
@@ -50,7 +73,12 @@ export type PreparedStart = { session: Session; request: unknown };
 export type Observation =
   /** Asked for, not capturing yet. */
   | { phase: 'pending'; session: Session }
-  | { phase: 'running'; session: Session; startedAt?: Date | undefined }
+  | {
+      phase: 'running';
+      session: Session;
+      startedAt?: Date | undefined;
+      /** Why the end that was asked for did not come. */ stopFailed?: string;
+    }
   /** Over. `reason` is the cloud's word for why, `cause` what we take it to mean. */
   | { phase: 'ended'; session: Session; startedAt?: Date | undefined; cause: EndCause; reason?: string | undefined }
   /** The cloud tried to start it and could not. */
@@ -58,7 +86,7 @@ export type Observation =
   /** The cloud knows no such session. */
   | { phase: 'gone' };
 
-export type EndCause = 'time-limit' | 'size-limit' | 'stopped' | 'error' | 'unknown';
+export type EndCause = 'time-limit' | 'size-limit' | 'stopped' | 'error' | 'target-gone' | 'unknown';
 
 /** A session as the cloud lists it. */
 export type ListedSession = {
@@ -74,7 +102,11 @@ export type ListedSession = {
 
 export type TargetAnswer =
   | { kind: 'target'; /** canonical form */ id: string }
-  | { kind: 'refused'; reason: 'unsupported-target' | 'subscription-not-configured'; detail: string };
+  | {
+      kind: 'refused';
+      reason: 'unsupported-target' | 'subscription-not-configured' | 'unknown-target' | 'ambiguous-target';
+      detail: string;
+    };
 
 export interface Provider {
   readonly name: ProviderName;
@@ -82,6 +114,8 @@ export interface Provider {
   load(signal: AbortSignal): Promise<void>;
   /** The canonical form of a target, or why it cannot be captured; undefined when the id is not of this cloud. No I/O. */
   target(id: string): TargetAnswer | undefined;
+  /** The canonical ids of all machines of the configured accounts whose computer name is this one; compared without regard to case. */
+  machinesNamed(name: string, signal: AbortSignal): Promise<string[]>;
   /** What is wrong with a request by the documented limits of the service; empty when nothing is. No I/O. */
   check(capture: CaptureRequest, limits: Limits): string[];
   /** Looks the target up and checks everything that can be checked before the call. Changes nothing in the cloud. */
@@ -92,8 +126,8 @@ export interface Provider {
   /** Sends the start. Starting a session that is there already (same run) is not an error: it gives that session. */
   start(prepared: PreparedStart, signal: AbortSignal): Promise<Session>;
   inspect(session: Session, signal: AbortSignal): Promise<Observation>;
-  /** Asks for the end. Stopping what has ended is fine. */
-  stop(session: Session, signal: AbortSignal): Promise<void>;
+  /** Asks for the end, and gives the session as it is known from then on. Stopping what has ended is fine. */
+  stop(session: Session, signal: AbortSignal): Promise<Session>;
   /** Removes the session, never files. True when it is gone, false when the removal is under way. */
   remove(session: Session, signal: AbortSignal): Promise<boolean>;
   list(signal: AbortSignal, region?: string): Promise<ListedSession[]>;

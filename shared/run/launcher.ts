@@ -24,6 +24,8 @@ export type LauncherParts = {
   providers: ReadonlyMap<ProviderName, Provider>;
   clock: Clock;
   times: Times;
+  /** W3C traceparent of what is being done at this moment. */
+  trace: () => string | undefined;
 };
 
 /** What is to be captured; `idParts` make the run's id, so that the same request gives the same run. `target` is canonical. */
@@ -84,6 +86,7 @@ export class Launcher {
       };
     }
     const now = clock.now();
+    const trace = this.#parts.trace();
     const refusal = rule && (await admission.refusal(rule, target, id, now));
     if (refusal) return { ignored: refusal };
     const run: Run = {
@@ -95,6 +98,7 @@ export class Launcher {
       capture,
       limits,
       stopOnResolve: rule?.limits.stopOnResolve ?? false,
+      ...(trace === undefined ? {} : { trace }),
       ...(request.requestHash === undefined ? {} : { requestHash: request.requestHash }),
       files: [],
       createdAt: now.toISOString(),

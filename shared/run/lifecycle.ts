@@ -26,6 +26,8 @@ export type LifecycleParts = {
   clock: Clock;
   times: Times;
   log: Log;
+  /** Told of every change of a run after it was written; `before` is absent when the run is new. Must not throw. */
+  changed: (after: Run, before?: Run) => void;
 };
 
 // One call on a cloud that nobody waits for may take this long, and all steps of one poll together that long.
@@ -62,6 +64,7 @@ export class Lifecycle {
     const { runs, queue, times, log } = this.#parts;
     const recorded = await runs.create(run);
     if (!recorded.created) return recorded;
+    this.#parts.changed(recorded.run);
     await queue.send({ run: run.id }, times.startDeadlineMs + 1000);
     log.info(`run accepted for ${run.target}`, { run: run.id, alert: run.trigger.alertId });
     const start = this.#start(recorded.run, prepared).catch((error: unknown) => {
@@ -205,12 +208,15 @@ export class Lifecycle {
         ));
       const askedBefore = run.askedAt;
       let mine = false;
+      let before: Run | undefined;
       const asking = await this.#parts.runs.update(run.id, (current) => {
+        before = current;
         // Only one mover asks: the one whose write finds the run as it was read.
         mine = (current.state === 'accepted' || current.state === 'starting') && current.askedAt === askedBefore;
         return mine ? advance(current, { type: 'ask', session: start.session }, clock.now(), times) : current;
       });
       if (!mine) return asking;
+      this.#parts.changed(asking, before);
       const session = await provider.start(start, clock.timeout(startTimeoutMs));
       log.info(`capture asked for: ${session.id.split('/').at(-1)}`, { run: run.id });
       return await this.#apply(run.id, { type: 'asked', session });
@@ -314,6 +320,7 @@ export class Lifecycle {
       const at = parseBlobUrl(after.session.storagePath);
       if (at) await runs.claim(at.container, at.blob, id);
     }
+    if (before !== undefined && before !== after) this.#parts.changed(after, before);
     if (before && before.state !== after.state) {
       log.info(`run ${before.state} -> ${after.state}${after.verdict ? `: ${after.verdict.summary}` : ''}`, {
         run: id,

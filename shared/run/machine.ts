@@ -217,6 +217,7 @@ const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
   'size-limit': { reason: 'size-limit', say: 'The cloud ended it at the size limit' },
   stopped: { reason: 'cloud', say: 'Somebody else stopped it in the cloud' },
   error: { reason: 'cloud', say: 'The cloud ended it with an error' },
+  'target-gone': { reason: 'cloud', say: 'The machine no longer exists' },
   unknown: { reason: 'cloud', say: 'The cloud ended it without a reason that is known' },
 };
 

@@ -66,6 +66,8 @@ export type Run = {
   limits: Limits;
   /** The alert's end stops the run. */
   stopOnResolve: boolean;
+  /** W3C traceparent of what set it off: everything done for the run belongs to that operation. */
+  trace?: string;
   /** SHA-256 of the request that an Idempotency-Key stands for. */
   requestHash?: string;
   /** Present from the moment before the cloud is asked. */

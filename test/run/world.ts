@@ -155,6 +155,13 @@ class ScriptedCloud implements Provider {
     return [];
   }
 
+  /** Machines by computer name, as the test sets them. */
+  named = new Map<string, string[]>();
+
+  machinesNamed(name: string): Promise<string[]> {
+    return Promise.resolve(this.named.get(name.toLowerCase()) ?? []);
+  }
+
   async prepare(run: { runId: string; target: string }, signal: AbortSignal): Promise<PreparedStart> {
     const held: Held = { run: run.runId, target: run.target, phase: 'running', cause: 'stopped', ...this.fresh };
     await this.#ask('prepare', held, signal);
@@ -186,10 +193,11 @@ class ScriptedCloud implements Provider {
     }
   }
 
-  async stop(session: Session, signal: AbortSignal): Promise<void> {
+  async stop(session: Session, signal: AbortSignal): Promise<Session> {
     await this.#ask('stop', this.#about(session), signal);
     const held = this.held.get(session.id);
     if (held) held.phase = 'ended';
+    return session;
   }
 
   async remove(session: Session, signal: AbortSignal): Promise<boolean> {
@@ -368,6 +376,7 @@ export class Process {
       clock,
       times,
       log,
+      changed: () => undefined,
     });
     this.launcher = new Launcher({
       runs,
@@ -376,6 +385,7 @@ export class Process {
       providers,
       clock,
       times,
+      trace: () => undefined,
     });
     this.#receiving = {
       alerts: this.alerts,

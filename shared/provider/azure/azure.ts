@@ -91,6 +91,10 @@ export class AzureProvider implements Provider {
     return { kind: 'target', id: machine.id };
   }
 
+  machinesNamed(_name: string, _signal: AbortSignal): Promise<string[]> {
+    return Promise.resolve([]);
+  }
+
   check(capture: CaptureRequest, limits: Limits): string[] {
     return checkCapture(capture, limits);
   }
@@ -216,7 +220,7 @@ export class AzureProvider implements Provider {
     }
   }
 
-  async stop(session: Session, signal: AbortSignal): Promise<void> {
+  async stop(session: Session, signal: AbortSignal): Promise<Session> {
     const { arm, at } = await this.#locate(session);
     try {
       await arm.network.packetCaptures.stop(at.resourceGroup, at.watcher, at.name, { abortSignal: signal }).submitted();
@@ -224,6 +228,7 @@ export class AzureProvider implements Provider {
       // Gone is stopped; and 204 is declared nowhere, but no failure either.
       if (!isNotFound(error) && armStatus(error) !== 204) throw toProviderError('stop the packet capture', error);
     }
+    return session;
   }
 
   async remove(session: Session, signal: AbortSignal): Promise<boolean> {
