@@ -167,6 +167,7 @@ function appSettings(): Record<string, string | undefined> {
     TRIPCAP_STOP_RETRY_SECONDS: '3',
     TRIPCAP_STOPPING_ALARM_SECONDS: '30',
     TRIPCAP_FILE_TIMEOUT_SECONDS: '30',
+    TRIPCAP_FILES_SETTLE_SECONDS: '5',
     TRIPCAP_LIMIT_GRACE_SECONDS: '4',
   };
   const overridden = Object.keys(settings).filter(

@@ -67,6 +67,8 @@ export type Times = {
   stoppingAlarmMs: number;
   /** collecting → completed without a file */
   fileTimeoutMs: number;
+  /** A run with several files is over when no more of them came for this long. */
+  filesSettleMs: number;
   /** How far the cloud may overrun a time limit before we stop the session ourselves. */
   limitGraceMs: number;
 };
@@ -128,6 +130,10 @@ export const settings = {
   TRIPCAP_STOP_RETRY_SECONDS: { default: '30', about: 'A stop or delete without effect is asked again after this.' },
   TRIPCAP_STOPPING_ALARM_SECONDS: { default: '600', about: 'A stop that is not confirmed raises an alarm after this.' },
   TRIPCAP_FILE_TIMEOUT_SECONDS: { default: '900', about: 'A file that has not come after this is given up on.' },
+  TRIPCAP_FILES_SETTLE_SECONDS: {
+    default: '60',
+    about: 'A run with several files (scale sets, continuous captures) is completed when no more came for this long.',
+  },
   TRIPCAP_LIMIT_GRACE_SECONDS: {
     default: '20',
     about: 'A session that overruns its time limit by this is stopped by us.',
@@ -184,6 +190,7 @@ export function readConfig(env: Environment): Config {
       stopRetryMs: seconds('TRIPCAP_STOP_RETRY_SECONDS'),
       stoppingAlarmMs: seconds('TRIPCAP_STOPPING_ALARM_SECONDS'),
       fileTimeoutMs: seconds('TRIPCAP_FILE_TIMEOUT_SECONDS'),
+      filesSettleMs: seconds('TRIPCAP_FILES_SETTLE_SECONDS'),
       limitGraceMs: seconds('TRIPCAP_LIMIT_GRACE_SECONDS'),
     },
     problems,

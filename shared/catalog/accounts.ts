@@ -59,17 +59,18 @@ export class CaptureAccounts {
     for await (const chunk of answer.readableStreamBody) yield chunk as Uint8Array;
   }
 
-  /** One page of a container's blobs in name order; `next` continues it. Undefined when there is no such container. */
+  /** One page of a container's blobs in name order, of those that begin with `prefix`; `next` continues it. Undefined when there is no such container. */
   async list(
     account: string,
     container: string,
     next: string | undefined,
+    prefix = '',
   ): Promise<{ blobs: { name: string; etag: string; modifiedAt: Date }[]; next: string | undefined } | undefined> {
     const client = (await this.#client(account)).getContainerClient(container);
     return storageCall('list captures', async () => {
       try {
         const pages = client
-          .listBlobsFlat()
+          .listBlobsFlat(prefix === '' ? {} : { prefix })
           .byPage({ maxPageSize: 5000, ...(next === undefined ? {} : { continuationToken: next }) });
         for await (const page of pages) {
           const blobs = page.segment.blobItems.map((b) => ({

@@ -32,6 +32,18 @@ export class Catalog {
     return (await this.#parts.accounts.find(account, container, blob)) !== undefined;
   }
 
+  /** Files whose paths begin so and that are not in the catalogue as they are; at most some thousand. */
+  async missing(account: string, container: string, beginning: string): Promise<string[]> {
+    const page = await this.#parts.accounts.list(account, container, undefined, beginning);
+    const known = await Promise.all(
+      (page?.blobs ?? []).map(async (blob) => {
+        const entry = await this.#parts.captures.get(captureId(account, container, blob.name));
+        return entry && unquoted(entry.etag) === unquoted(blob.etag) ? [] : [blob.name];
+      }),
+    );
+    return known.flat();
+  }
+
   /**
    * Catalogues one blob, reading it once as a stream, and says which entry came of it; undefined when there is no such blob.
    * The same version again changes nothing but the run it belongs to, should that be known only now.

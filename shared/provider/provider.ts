@@ -59,6 +59,8 @@ export type Session = {
   errors: string[];
   /** Where the file will be: `https://account…/container/blob`; absent when the file stays on the machine or is not known yet. */
   storagePath?: string | undefined;
+  /** Name of the storage account that the file goes to. */
+  account?: string | undefined;
   /** Path of the file on the machine, when one was asked for. */
   filePath?: string | undefined;
   /** Several files may come, whose names are not known before: below `storagePath`, or beginning like it. */
@@ -86,7 +88,7 @@ export type Observation =
   /** The cloud knows no such session. */
   | { phase: 'gone' };
 
-export type EndCause = 'time-limit' | 'size-limit' | 'stopped' | 'error' | 'target-gone' | 'unknown';
+export type EndCause = 'time-limit' | 'size-limit' | 'stopped' | 'error' | 'unknown';
 
 /** A session as the cloud lists it. */
 export type ListedSession = {
@@ -128,6 +130,8 @@ export interface Provider {
   inspect(session: Session, signal: AbortSignal): Promise<Observation>;
   /** Asks for the end, and gives the session as it is known from then on. Stopping what has ended is fine. */
   stop(session: Session, signal: AbortSignal): Promise<Session>;
+  /** Whether the target is there at all: for telling why a session came to nothing. */
+  targetExists(target: string, signal: AbortSignal): Promise<boolean>;
   /** Removes the session, never files. True when it is gone, false when the removal is under way. */
   remove(session: Session, signal: AbortSignal): Promise<boolean>;
   list(signal: AbortSignal, region?: string): Promise<ListedSession[]>;

@@ -22,6 +22,9 @@ const oneOrMore = <S extends v.GenericSchema>(schema: S) =>
 const address = v.pipe(v.string(), v.maxLength(1024));
 const targetId = v.pipe(v.string(), v.nonEmpty('must not be empty'), v.maxLength(1024));
 
+const positive = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
+const instances = v.pipe(v.array(targetId), v.maxLength(1000));
+
 const Filter = strict({
   protocol: v.optional(v.picklist(['TCP', 'UDP', 'Any'])),
   localIPAddress: v.optional(address),
@@ -35,11 +38,21 @@ const Capture = strict({
   bytesToCapturePerPacket: v.optional(v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(0))),
   azure: v.optional(
     strict({
+      scope: v.optional(strict({ include: v.optional(instances), exclude: v.optional(instances) })),
       storageLocation: v.optional(
         strict({
           storageId: v.optional(v.string()),
           storagePath: v.optional(v.string()),
           filePath: v.optional(v.string()),
+          localPath: v.optional(v.string()),
+        }),
+      ),
+      continuousCapture: v.optional(v.nullable(v.boolean())),
+      captureSettings: v.optional(
+        strict({
+          fileCount: v.optional(positive),
+          fileSizeInBytes: v.optional(positive),
+          sessionTimeLimitInSeconds: v.optional(positive),
         }),
       ),
     }),
@@ -57,8 +70,6 @@ const size = v.pipe(
     'must be a whole number with B, KB, MB, GB, KiB, MiB or GiB, such as 100MiB',
   ),
 );
-const positive = v.pipe(v.number(), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
-
 const length = {
   duration: v.optional(duration),
   durationSeconds: v.optional(positive),

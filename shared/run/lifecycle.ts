@@ -1,4 +1,4 @@
-import { parseBlobUrl } from '../catalog/blob-path.ts';
+import { parseBlobUrl, toBeginning, type BlobPath } from '../catalog/blob-path.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Capture } from '../catalog/entry.ts';
 import { beforeDeadline, type Clock } from '../clock.ts';
@@ -10,9 +10,10 @@ import {
   type PreparedStart,
   type Provider,
   type ProviderName,
+  type Session,
 } from '../provider/provider.ts';
 import type { WorkQueue } from '../storage/queue.ts';
-import { advance, type RunEvent } from './machine.ts';
+import { advance, isFileTimeOver, type RunEvent } from './machine.ts';
 import { expectsFile, isFinal, isOpen, type Run, type RunFile, type StopReason } from './run.ts';
 import type { RunStore } from './store.ts';
 
@@ -186,6 +187,9 @@ export class Lifecycle {
         await this.#lookForFile(run).catch((error: unknown) =>
           this.#parts.log.warn('could not look for the file', { run: run.id, error }),
         );
+        // Before a run is given up on without a file: perhaps there is nothing left that could send one.
+        if (run.files.length === 0 && isFileTimeOver(run, clock.now(), this.#parts.times))
+          await this.#lookForTarget(run);
         return this.#apply(run.id, { type: 'tick' });
       }
       case 'completed':
@@ -252,34 +256,54 @@ export class Lifecycle {
   async #askStop(run: Run, provider: Provider): Promise<Run> {
     const { clock, times } = this.#parts;
     if (!run.session || (run.stopAskedAt !== undefined && this.#since(run.stopAskedAt) < times.stopRetryMs)) return run;
-    if (run.alarmedAt !== undefined) await provider.remove(run.session, clock.timeout(callTimeoutMs));
-    else await provider.stop(run.session, clock.timeout(callTimeoutMs));
-    return this.#apply(run.id, { type: 'stop-asked' });
+    let session = run.session;
+    if (run.alarmedAt !== undefined) await provider.remove(session, clock.timeout(callTimeoutMs));
+    else session = await provider.stop(session, clock.timeout(callTimeoutMs));
+    return this.#apply(run.id, { type: 'stop-asked', session });
   }
 
-  /** The event of a file can be lost, so an awaited file is also looked for where it must come. Reading it is left to the queue. */
+  /**
+   * The event of a file can be lost, so awaited files are also looked for where they must come. Reading them is left to the
+   * queue, and what was handed over is not looked for again at once.
+   */
   async #lookForFile(run: Run): Promise<void> {
-    const { accounts, catalog, runs, queue, log } = this.#parts;
+    const { accounts, catalog, runs, queue, times, log } = this.#parts;
     if (!run.session?.storagePath) {
       // A session whose path is still unknown ended before it was read once: ask again.
       if (run.session && expectsFile(run)) await this.#learnPath(run);
       return;
     }
-    const at = parseBlobUrl(run.session.storagePath);
+    const at = claimOf(run.session);
     if (!at) return;
     // The claim follows the path's being known in a second write, which a crash may have kept from happening.
     if ((await runs.claimant(at.container, at.blob)) === undefined) await runs.claim(at.container, at.blob, run.id);
-    if (run.fileSeenAt !== undefined && this.#since(run.fileSeenAt) < fileRetryMs) return;
-    const named = accounts.filter((account) => run.session?.storagePath?.includes(account));
-    for (const account of named.length > 0 ? named : accounts) {
+    const { account, manyFiles } = run.session;
+    const retryMs = manyFiles ? Math.min(fileRetryMs, times.filesSettleMs / 2) : fileRetryMs;
+    if (run.fileSeenAt !== undefined && this.#since(run.fileSeenAt) < retryMs) return;
+    for (const name of account !== undefined && accounts.includes(account) ? [account] : accounts) {
       try {
-        if (!(await catalog.exists(account, at.container, at.blob))) continue;
+        const found = manyFiles
+          ? await catalog.missing(name, at.container, at.blob)
+          : (await catalog.exists(name, at.container, at.blob))
+            ? [at.blob]
+            : [];
+        if (found.length === 0) continue;
         await this.#apply(run.id, { type: 'file-seen' });
-        await queue.send({ account, container: at.container, blob: at.blob }, 0);
+        for (const blob of found) await queue.send({ account: name, container: at.container, blob }, 0);
       } catch (error) {
         // Another account may well be to be had.
-        log.warn(`could not look for the file in ${account}`, { run: run.id, error });
+        log.warn(`could not look for the file in ${name}`, { run: run.id, error });
       }
+    }
+  }
+
+  async #lookForTarget(run: Run): Promise<void> {
+    const { clock, log } = this.#parts;
+    try {
+      const there = await this.#provider(run).targetExists(run.target, clock.timeout(callTimeoutMs));
+      if (!there) await this.#apply(run.id, { type: 'target-gone' });
+    } catch (error) {
+      log.warn('could not see whether the machine is still there', { run: run.id, error });
     }
   }
 
@@ -317,7 +341,7 @@ export class Lifecycle {
       return advance(run, event, clock.now(), times);
     });
     if (after.session?.storagePath !== undefined && before?.session?.storagePath !== after.session.storagePath) {
-      const at = parseBlobUrl(after.session.storagePath);
+      const at = claimOf(after.session);
       if (at) await runs.claim(at.container, at.blob, id);
     }
     if (before !== undefined && before !== after) this.#parts.changed(after, before);
@@ -343,6 +367,12 @@ export class Lifecycle {
   #since(at: string | undefined): number {
     return at === undefined ? Number.POSITIVE_INFINITY : this.#parts.clock.now().getTime() - Date.parse(at);
   }
+}
+
+/** Where the files of a session will lie: one path, or how the paths of all of them begin. */
+function claimOf({ storagePath, manyFiles }: Session): BlobPath | undefined {
+  const at = storagePath === undefined ? undefined : parseBlobUrl(storagePath);
+  return at && manyFiles ? { ...at, blob: toBeginning(at.blob) } : at;
 }
 
 function timeLeftMs(run: Run, now: Date): number {

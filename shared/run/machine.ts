@@ -29,7 +29,8 @@ import { agentAdvice, judge } from './verdict.ts';
  * | starting   | asked (written before the call is made)    | poll: asks again when nothing is there       | startingTimeoutMs → stopping   |
  * | running    | the cloud said so                          | poll, a stop, the deadline message           | limit + grace → stopping       |
  * | stopping   | an end is wanted, not confirmed            | poll: asks until confirmed; alarm in between | stoppingAlarmMs → alarm only   |
- * | collecting | over, the file is awaited                  | blob trigger, poll, sweep                    | fileTimeoutMs → completed      |
+ * | collecting | over, the file is awaited; of several, as  | blob trigger, poll, sweep                    | fileTimeoutMs, filesSettleMs   |
+ * |            | long as they keep coming                   |                                              | after the last → completed     |
  * | completed  | over, and the question of the file settled | a late file still joins and renews the verdict | |
  * | failed     | never ran                                  | | |
  *
@@ -46,10 +47,12 @@ export type RunEvent =
   | { type: 'delay'; detail: string }
   | { type: 'observe'; seen: Observation }
   | { type: 'stop'; reason: StopReason; detail?: string }
-  | { type: 'stop-asked' }
+  | { type: 'stop-asked'; session: Session }
   /** The file is in storage and was handed over for cataloguing. */
   | { type: 'file-seen' }
   | { type: 'file'; file: RunFile }
+  /** No file came, and the machine is not there any more. */
+  | { type: 'target-gone' }
   | { type: 'tick' }
   | { type: 'removal-asked' }
   | { type: 'removed' }
@@ -95,11 +98,15 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
     case 'stop':
       return requestStop(run, event.reason, event.detail, at);
     case 'stop-asked':
-      return run.state === 'stopping' ? note({ ...run, stopAskedAt: at }, at, 'stop-asked') : run;
+      return run.state === 'stopping'
+        ? note({ ...run, session: merge(run.session, event.session), stopAskedAt: at }, at, 'stop-asked')
+        : run;
     case 'file-seen':
       return run.state === 'collecting' ? { ...run, fileSeenAt: at } : run;
     case 'file':
       return addFile(run, event.file, at);
+    case 'target-gone':
+      return run.state === 'collecting' ? { ...run, targetGone: true } : run;
     case 'tick':
       return tick(run, now, times);
     case 'removal-asked':
@@ -150,10 +157,14 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
             at,
           )
         : ended(known, run.startedAt, 'error', seen.detail, at);
-    case 'running':
-      if (run.state === 'starting')
-        return note({ ...known, state: 'running', startedAt: startedAt ?? at }, at, 'running');
-      return { ...known, startedAt: startedAt ?? at };
+    case 'running': {
+      const next = { ...known, startedAt: startedAt ?? at };
+      if (run.state === 'starting') return note({ ...next, state: 'running' }, at, 'running');
+      // What was asked for is over: told once, and asked again in its time.
+      return seen.stopFailed === undefined
+        ? next
+        : note({ ...next, session: withoutStop(seen.session) }, at, 'stop-failed', seen.stopFailed);
+    }
     case 'ended':
       return ended(known, startedAt ?? run.askedAt ?? at, seen.cause, seen.reason, at);
   }
@@ -217,7 +228,6 @@ const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
   'size-limit': { reason: 'size-limit', say: 'The cloud ended it at the size limit' },
   stopped: { reason: 'cloud', say: 'Somebody else stopped it in the cloud' },
   error: { reason: 'cloud', say: 'The cloud ended it with an error' },
-  'target-gone': { reason: 'cloud', say: 'The machine no longer exists' },
   unknown: { reason: 'cloud', say: 'The cloud ended it without a reason that is known' },
 };
 
@@ -232,7 +242,8 @@ function ended(run: Run, startedAt: string, cause: EndCause, word: string | unde
 
 function collect(run: Run, at: string, detail: string): Run {
   const next = withSizeLimit(note({ ...run, state: 'collecting', stoppedAt: at }, at, 'ended', detail));
-  return run.files.length > 0 || !expectsFile(run) ? complete(next, at) : next;
+  const nothingAwaited = !expectsFile(run) || (run.files.length > 0 && !run.session?.manyFiles);
+  return nothingAwaited ? complete(next, at) : next;
 }
 
 /** The cloud's word for its size limit is not known; where it gave a word that we do not know, a file as large as was allowed tells. */
@@ -265,8 +276,10 @@ function addFile(run: Run, file: RunFile, at: string): Run {
   const same = old && old.packets === file.packets && old.bytes === file.bytes && old.verdict === file.verdict;
   if (same && run.state !== 'collecting') return run;
   const files = old ? run.files.map((f) => (f.id === file.id ? file : f)) : [...run.files, file];
-  const next = withSizeLimit(note({ ...run, files }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`));
-  if (run.state === 'collecting') return complete(next, at);
+  const next = withSizeLimit(
+    note({ ...run, files, fileAddedAt: at }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`),
+  );
+  if (run.state === 'collecting' && !run.session?.manyFiles) return complete(next, at);
   return isFinal(run.state) ? { ...next, verdict: judge(next) } : next;
 }
 
@@ -292,11 +305,18 @@ function tick(run: Run, now: Date, times: Times): Run {
         "The stop is not confirmed; the session may still be capturing. Look at it in the cloud's portal",
       );
     case 'collecting':
-      return elapsed(run.stoppedAt, now) < times.fileTimeoutMs ? run : complete(run, at);
+      return isFileTimeOver(run, now, times) ? complete(run, at) : run;
     case 'completed':
     case 'failed':
       return run;
   }
+}
+
+/** The wait for files is over: none came in time; or some came, and for a while no more of them. */
+export function isFileTimeOver(run: Run, now: Date, times: Times): boolean {
+  if (run.files.length === 0) return elapsed(run.stoppedAt, now) >= times.fileTimeoutMs;
+  const moments = [run.stoppedAt, run.fileAddedAt, run.fileSeenAt].filter((at) => at !== undefined);
+  return moments.every((at) => elapsed(at, now) >= times.filesSettleMs);
 }
 
 function complete(run: Run, at: string): Run {
@@ -324,7 +344,13 @@ function merge(old: Session | undefined, seen: Session): Session {
     ...seen,
     storagePath: seen.storagePath ?? old?.storagePath,
     filePath: seen.filePath ?? old?.filePath,
+    ...(seen.operations || old?.operations ? { operations: { ...old?.operations, ...seen.operations } } : {}),
   };
+}
+
+function withoutStop(session: Session): Session {
+  const { stop: _, ...operations } = session.operations ?? {};
+  return { ...session, operations };
 }
 
 function elapsed(since: string | undefined, now: Date): number {

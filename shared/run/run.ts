@@ -25,6 +25,7 @@ export const timelineEvents = [
   'running',
   'stop-requested',
   'stop-asked',
+  'stop-failed',
   'ended',
   'alarm',
   'file',
@@ -78,6 +79,10 @@ export type Run = {
   stopAskedAt?: string;
   /** When its file was last seen in storage and handed over for cataloguing. */
   fileSeenAt?: string;
+  /** When a file of it was last catalogued. */
+  fileAddedAt?: string;
+  /** The machine was not there any more when no file had come. */
+  targetGone?: true;
   stop?: Stop;
   /** What the cloud's own word for the end was taken to mean. */
   endCause?: EndCause;

@@ -1,3 +1,4 @@
+import { beginningsOf } from '../catalog/blob-path.ts';
 import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
 import { decodeNext, encodeNext, listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
@@ -19,7 +20,7 @@ export type OpenMark = { id: string; at: Date; etag: string };
  *   (run id, 'run')          the run itself
  *   ('open', run id)         a mark while something is still to be done about it: what poll walks over, however long the history
  *   ('index', time + id)     the list, newest first, with what can be filtered by
- *   ('path-…', 'run')        which run a file belongs to, by container and blob path
+ *   ('path-…', 'run')        which run a file belongs to, by container and blob path, or by the beginning of it
  * Mark and list entry are written before the run, and follow from it.
  */
 export class RunStore {
@@ -135,13 +136,24 @@ export class RunStore {
     return inRange.length > items.length && last ? { items, next: encodeNext(indexKey(last)) } : { items };
   }
 
-  /** Ties a file to a run before it comes. The path is compared without regard to case, whatever host its URL has. */
+  /**
+   * Ties a file, or all files whose paths begin so (see toBeginning), to a run before they come. Paths are compared without
+   * regard to case, whatever host their URL has.
+   */
   async claim(container: string, blob: string, runId: string): Promise<void> {
     await this.#table.put(pathKey(container, blob), 'run', { runId });
   }
 
+  /** The run that a file belongs to: by its whole path, else by the longest beginning of it that was claimed. */
   async claimant(container: string, blob: string): Promise<string | undefined> {
-    return (await this.#table.get<{ runId: string }>(pathKey(container, blob), 'run'))?.value.runId;
+    const whole = await this.#claimed(container, blob);
+    if (whole !== undefined) return whole;
+    const claims = await Promise.all(beginningsOf(blob).map((beginning) => this.#claimed(container, beginning)));
+    return claims.find((runId) => runId !== undefined);
+  }
+
+  async #claimed(container: string, path: string): Promise<string | undefined> {
+    return (await this.#table.get<{ runId: string }>(pathKey(container, path), 'run'))?.value.runId;
   }
 }
 

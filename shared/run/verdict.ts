@@ -8,6 +8,7 @@ export const runVerdicts = [
   'damaged',
   'on-machine',
   'no-file',
+  'target-gone',
   'agent-error',
   'start-failed',
   'never-started',
@@ -60,6 +61,12 @@ export function judge(run: Run): Verdict {
       `The file stays on the machine: ${run.session?.filePath}${why}`,
       `Fetch ${run.session?.filePath} from the machine.`,
     );
+  if (run.targetGone)
+    return verdict(
+      'target-gone',
+      `No file came: the machine no longer exists${why}`,
+      'Its packets went with it. Capture on the machine that took its place.',
+    );
   if (errors.length > 0)
     return verdict('agent-error', `No file came; the cloud reports ${errors.join(', ')}`, agentAdvice(errors));
   return verdict(
@@ -75,5 +82,8 @@ export function agentAdvice(errors: string[]): string {
     return 'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.';
   if (errors.includes('LocalFileFailed')) return 'Check disk space and permissions of the capture path on the machine.';
   if (errors.includes('AgentStopped')) return providerErrors['agent-failed'].next;
+  // A scale set answers with a sentence for each instance.
+  if (errors.some((error) => /does not exist or is in stopped state/i.test(error)))
+    return 'Start the instances that are named, or leave them out with azure.scope.exclude.';
   return "Look at the Network Watcher agent's log on the machine, then start the capture again.";
 }

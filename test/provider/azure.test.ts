@@ -68,7 +68,7 @@ describe('targets', () => {
 
   it.each([
     [machine('x').replace(SUBSCRIPTION, '99999999-2222-3333-4444-555555555555'), 'subscription-not-configured'],
-    [machine('x').replace('virtualMachines', 'virtualMachineScaleSets'), 'unsupported-target'],
+    [`${machine('x')}/extensions/agent`, 'unsupported-target'],
     [STORAGE_ID, 'unsupported-target'],
     [`/subscriptions/${SUBSCRIPTION}`, 'unsupported-target'],
   ])('%s: %s', (id, reason) => {
@@ -127,6 +127,7 @@ describe('against the emulator', () => {
       const run = wanted('db01');
       const { session } = await provider.prepare(run, soon());
       expect(session).toEqual({
+        account: account.name,
         id: `/subscriptions/${SUBSCRIPTION}/resourceGroups/rg-network-ops/providers/Microsoft.Network/networkWatchers/nw-weu-ops/packetCaptures/tripcap-main-${run.runId}`,
         errors: [],
       });
@@ -296,8 +297,9 @@ describe('against the emulator', () => {
       const request = { ...(prepared.request as object), target: machine('noagent9') };
       const session = await provider.start({ ...prepared, request }, soon());
       const refused = await untilPhase(session, 'refused');
+      // What the operation says, and what the capture's status says.
       expect(refused).toMatchObject({
-        detail: 'AgentStopped',
+        detail: expect.stringMatching(/^\w+: .*; AgentStopped$/),
         session: { status: 'Failed', errors: ['AgentStopped'] },
       });
     });
@@ -530,13 +532,14 @@ describe('against answers that the emulator never gives', () => {
       answer = () => exchange;
       const prepared = { session, request };
       const errors = [
-        await errorOf(provider.start(prepared, soon())),
-        await errorOf(provider.inspect(session, soon())),
-        await errorOf(provider.inspect(running, soon())),
-        await errorOf(provider.stop(session, soon())),
-        await errorOf(provider.remove(session, soon())),
-        await errorOf(provider.list(soon())),
-        await errorOf(provider.prepare(wanted('x'), soon())),
+        // Each by another one, which was not told before to wait.
+        await errorOf(providerAt(endpoint).start(prepared, soon())),
+        await errorOf(providerAt(endpoint).inspect(session, soon())),
+        await errorOf(providerAt(endpoint).inspect(running, soon())),
+        await errorOf(providerAt(endpoint).stop(session, soon())),
+        await errorOf(providerAt(endpoint).remove(session, soon())),
+        await errorOf(providerAt(endpoint).list(soon())),
+        await errorOf(providerAt(endpoint).prepare(wanted('x'), soon())),
       ];
       expect(errors.map((error) => error.code)).toEqual(errors.map(() => code));
       for (const error of errors) {
@@ -546,13 +549,59 @@ describe('against answers that the emulator never gives', () => {
     });
 
     it('never tries again by itself: 429 and 503 cost one request', async () => {
-      for (const status of [429, 503]) {
+      for (const status of [503, 429]) {
         calls = [];
         answer = () => ({ ...failure(status, 'Busy'), headers: { 'retry-after': '1' } });
         await errorOf(provider.inspect(running, soon()));
         // A look-up of the test before may still come in.
         expect(calls.filter((call) => call.method === 'POST')).toHaveLength(1);
       }
+    });
+
+    it('whoever is asked to slow down sends nothing of that kind before the time, and other kinds go on', async () => {
+      let now = Date.parse('2026-11-22T12:00:00Z');
+      const patient = providerAt(endpoint, { now: () => new Date(now) });
+      answer = ({ method }) =>
+        method === 'POST'
+          ? { ...failure(429, 'TooManyRequests'), headers: { 'retry-after': '17' } }
+          : { status: 200, body: { properties: { provisioningState: 'Updating' } } };
+      expect((await errorOf(patient.stop(session, soon()))).code).toBe('throttled');
+      calls = [];
+      for (const ms of [0, 16_999]) {
+        now += ms;
+        const error = await errorOf(patient.stop(session, soon()));
+        expect(error.code).toBe('throttled');
+        expect(error.message).toContain(ms === 0 ? '17 s' : '1 s');
+      }
+      expect(calls).toEqual([]);
+      expect(await patient.inspect(session, soon())).toMatchObject({ phase: 'pending' });
+      now += 1;
+      answer = () => ({ status: 202, headers: { location: `${endpoint}/x` } });
+      calls = [];
+      await patient.stop(session, soon());
+      expect(calls.map((call) => call.method)).toEqual(['POST']);
+    });
+
+    it.each([
+      ['a date', 'Sun, 22 Nov 2026 12:00:30 GMT', 30],
+      ['nothing', undefined, 10],
+      ['a word', 'soon', 10],
+      ['a year', '31536000', 300],
+    ])('Retry-After that is %s', async (_, header, seconds) => {
+      let now = Date.parse('2026-11-22T12:00:00Z');
+      const patient = providerAt(endpoint, { now: () => new Date(now) });
+      answer = () => ({
+        ...failure(429, 'TooManyRequests'),
+        ...(header === undefined ? {} : { headers: { 'retry-after': header } }),
+      });
+      await errorOf(patient.inspect(running, soon()));
+      now += seconds * 1000 - 1;
+      calls = [];
+      await errorOf(patient.inspect(running, soon()));
+      expect(calls).toEqual([]);
+      now += 1;
+      await errorOf(patient.inspect(running, soon()));
+      expect(calls).toHaveLength(1);
     });
 
     it("keeps ARM's code beside its words", async () => {
@@ -614,7 +663,7 @@ describe('against answers that the emulator never gives', () => {
       for (const status of [401, 403, 429, 500]) {
         calls = [];
         answer = () => failure(status, 'No');
-        await errorOf(provider.start({ session, request }, soon()));
+        await errorOf(providerAt(endpoint).start({ session, request }, soon()));
         expect(calls.map((call) => call.method)).toEqual(['PUT']);
       }
     });
@@ -680,7 +729,31 @@ describe('against answers that the emulator never gives', () => {
     });
     it.each([
       [{ stopReason: 'MaxSizeReached' }, 'unknown', 'MaxSizeReached'],
-      [{ stopReason: '3 VM Instance(s) stopped due to TimeExceeded Reasons. ' }, 'unknown', undefined],
+      [{ stopReason: '3 VM Instance(s) stopped due to TimeExceeded Reasons. ' }, 'time-limit', undefined],
+      [
+        {
+          stopReason:
+            '2 VM Instance(s) stopped due to TimeExceeded Reasons. 1 VM Instance(s) stopped due to Manual Reasons. ',
+        },
+        'unknown',
+        undefined,
+      ],
+      [
+        {
+          stopReason:
+            '2 VM Instance(s) stopped due to TimeExceeded Reasons. 1 VM Instance(s) stopped due to Error Reasons. ',
+        },
+        'error',
+        undefined,
+      ],
+      [
+        {
+          stopReason: '2 VM Instance(s) stopped due to TimeExceeded Reasons. ',
+          packetCaptureError: [`${machine('x')} does not exist or is in stopped state.`],
+        },
+        'time-limit',
+        undefined,
+      ],
       [{ stopReason: ' timeexceeded ' }, 'time-limit', 'timeexceeded'],
       [{}, 'unknown', undefined],
       [{ stopReason: null, packetCaptureError: null }, 'unknown', undefined],
@@ -834,9 +907,13 @@ describe('against answers that the emulator never gives', () => {
           ? { status: 200, body: { status: 'Succeeded' } }
           : { status: 200, body: { properties: {} } };
       };
-      const arm = await connectArm({ endpoint, audience: endpoint, apiVersion }, SUBSCRIPTION, {
-        getToken: async () => ({ token: '', expiresOnTimestamp: 0 }),
-      });
+      const credential = { getToken: async () => ({ token: '', expiresOnTimestamp: 0 }) };
+      const arm = await connectArm(
+        { endpoint, audience: endpoint, apiVersion },
+        SUBSCRIPTION,
+        credential,
+        () => new Date(),
+      );
       await arm.network.packetCaptures.create('rg', 'nw', 'x', request).pollUntilDone();
       await arm.network.packetCaptures.stop('rg', 'nw', 'x').pollUntilDone();
       expect(calls.map((call) => call.method)).toEqual(['PUT', 'GET', 'GET', 'POST', 'GET']);

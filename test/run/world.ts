@@ -52,6 +52,7 @@ export const times: Times = {
   stopRetryMs: 30 * seconds,
   stoppingAlarmMs: 10 * minutes,
   fileTimeoutMs: 15 * minutes,
+  filesSettleMs: 1 * minutes,
   limitGraceMs: 20 * seconds,
 };
 
@@ -198,6 +199,13 @@ class ScriptedCloud implements Provider {
     const held = this.held.get(session.id);
     if (held) held.phase = 'ended';
     return session;
+  }
+
+  /** Targets that are not there any more. */
+  readonly vanished = new Set<string>();
+
+  targetExists(target: string): Promise<boolean> {
+    return Promise.resolve(!this.vanished.has(target));
   }
 
   async remove(session: Session, signal: AbortSignal): Promise<boolean> {

@@ -20,6 +20,7 @@ const times: Times = {
   stopRetryMs: 30 * seconds,
   stoppingAlarmMs: 600 * seconds,
   fileTimeoutMs: 900 * seconds,
+  filesSettleMs: 60 * seconds,
   limitGraceMs: 20 * seconds,
 };
 const begin = Date.parse('2026-03-17T03:00:00Z');
@@ -49,8 +50,9 @@ const events = {
   refused: { type: 'observe', seen: seen.refused },
   gone: { type: 'observe', seen: seen.gone },
   stop: { type: 'stop', reason: 'operator' },
-  stopAsked: { type: 'stop-asked' },
+  stopAsked: { type: 'stop-asked', session },
   file: { type: 'file', file },
+  targetGone: { type: 'target-gone' },
   tick: { type: 'tick' },
   removalAsked: { type: 'removal-asked' },
   removed: { type: 'removed' },
@@ -87,6 +89,7 @@ describe('every state and every event', () => {
     stop: '       completed  stopping   stopping    =           =           =          =',
     stopAsked: '  =          =          =           +           =           =          =',
     file: '       +          +          +           +           completed   =          +',
+    targetGone: ' =          =          =           =           +           =          =',
     tick: '       =          =          =           =           =           =          =',
     removalAsked: '+         +          +           +           +           +          +',
     removed: '    +          +          +           +           +           +          +',
@@ -600,6 +603,74 @@ describe('any sequence of events', () => {
     expect(run.verdict?.summary).not.toBe('');
     expect(run.verdict?.next).not.toBe('');
   }
+});
+
+describe('a run with several files', () => {
+  const many: Session = { ...known, manyFiles: true };
+  const second: RunFile = { ...file, id: 'f2', packets: 5 };
+  const ended: RunEvent = { type: 'observe', seen: { ...seen.ended, session: many } };
+  const begun = [
+    [1, { type: 'ask', session: { ...session, manyFiles: true } }],
+    [3, { type: 'observe', seen: { phase: 'running', session: many, startedAt: at(2) } }],
+  ] as const satisfies Parameters<typeof play>;
+
+  it('is over when no more of them came for a while', () => {
+    const run = play(...begun, [5, ended], [30, events.file], [80, { type: 'file', file: second }]);
+    expect(run.state).toBe('collecting');
+    expect(tick(run, 139.9)).toBe(run);
+    const done = tick(run, 140);
+    expect(done).toMatchObject({ state: 'completed', verdict: { code: 'captured' } });
+    expect(done.verdict?.summary).toContain('15 packets in 2 files');
+  });
+
+  it('with files that came while it ran waits for the rest', () => {
+    const run = play(...begun, [4, events.file], [100, ended]);
+    expect(run.state).toBe('collecting');
+    expect(tick(run, 159)).toBe(run);
+    expect(tick(run, 160).state).toBe('completed');
+  });
+
+  it('waits as long as files are seen in storage that are not catalogued yet', () => {
+    const run = play(...begun, [5, ended], [30, events.file], [70, { type: 'file-seen' }]);
+    expect(tick(run, 129).state).toBe('collecting');
+    expect(tick(run, 130).state).toBe('completed');
+  });
+
+  it('without any is given up on like every other', () => {
+    const run = play(...begun, [5, ended]);
+    expect(tick(run, 904).state).toBe('collecting');
+    expect(tick(run, 905)).toMatchObject({ state: 'completed', verdict: { code: 'no-file' } });
+  });
+});
+
+describe('a machine that is gone', () => {
+  it('is what the verdict says, before what the cloud reports', () => {
+    const failed: Observation = {
+      ...seen.ended,
+      cause: 'error',
+      session: { ...known, status: 'Stopped', errors: ['AgentStopped'] },
+    };
+    const run = play([1, events.ask], [3, events.running], [5, { type: 'observe', seen: failed }]);
+    expect(tick(run, 905).verdict?.code).toBe('agent-error');
+    const gone = advance(run, { type: 'target-gone' }, at(900), times);
+    expect(tick(gone, 905).verdict).toMatchObject({
+      code: 'target-gone',
+      summary: 'No file came: the machine no longer exists (cloud)',
+    });
+  });
+});
+
+describe('a stop that the cloud took and that failed', () => {
+  it('is told once, and asked for again in its time', () => {
+    const asked: Session = { ...known, operations: { start: 'https://arm/1', stop: 'https://arm/2' } };
+    const stopping = advance(runs.stopping, { type: 'stop-asked', session: asked }, at(6), times);
+    expect(stopping.session?.operations?.stop).toBe('https://arm/2');
+    const failure: Observation = { phase: 'running', session: asked, stopFailed: 'InternalServerError: An error' };
+    const told = advance(stopping, { type: 'observe', seen: failure }, at(20), times);
+    expect(told.state).toBe('stopping');
+    expect(told.session?.operations).toEqual({ start: 'https://arm/1' });
+    expect(told.timeline.at(-1)).toMatchObject({ event: 'stop-failed', detail: 'InternalServerError: An error' });
+  });
 });
 
 describe('the timeline', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseBlobUrl, parseDefaultPath } from '../../shared/catalog/blob-path.ts';
+import { beginningsOf, parseBlobUrl, parseDefaultPath, toBeginning } from '../../shared/catalog/blob-path.ts';
 import { deriveId, randomId, sha256 } from '../../shared/id.ts';
 import { parseCaptureId, parseMachineId, parseWatcherId, sessionName } from '../../shared/provider/azure/arm-id.ts';
 import { parseDuration, parseSize } from '../../shared/rule/units.ts';
@@ -96,6 +96,7 @@ describe('ARM ids', () => {
 
   it('reads a machine in any case, and gives its canonical form', () => {
     const expected = {
+      kind: 'vm',
       id: machine.toLowerCase(),
       subscription: sub,
       resourceGroup: 'rg_shop.(1)',
@@ -104,6 +105,20 @@ describe('ARM ids', () => {
     for (const id of [machine, machine.toLowerCase(), machine.toUpperCase()])
       expect(parseMachineId(id)).toEqual(expected);
     expect(parseMachineId(expected.id)?.id).toBe(expected.id);
+  });
+
+  it('reads a scale set and an instance of one', () => {
+    const set = machine.replace('virtualMachines', 'virtualMachineScaleSets');
+    const place = { subscription: sub, resourceGroup: 'rg_shop.(1)', name: 'web-01' };
+    expect(parseMachineId(set)).toEqual({ kind: 'scale-set', id: set.toLowerCase(), ...place });
+    expect(parseMachineId(`${set}/virtualMachines/12`)).toEqual({
+      kind: 'instance',
+      id: `${set}/virtualMachines/12`.toLowerCase(),
+      scaleSet: set.toLowerCase(),
+      ...place,
+    });
+    for (const wrong of [`${set}/virtualMachines/`, `${set}/virtualMachines/..`, `${machine}/virtualMachines/1`])
+      expect(parseMachineId(wrong)).toBeUndefined();
   });
 
   it.each([
@@ -115,8 +130,6 @@ describe('ARM ids', () => {
     `${machine} `,
     `${machine}\n`,
     `https://management.azure.com${machine}`,
-    machine.replace('virtualMachines', 'virtualMachineScaleSets'),
-    `/subscriptions/${sub}/resourceGroups/g/providers/Microsoft.Compute/virtualMachineScaleSets/s/virtualMachines/0`,
     machine.replace('Microsoft.Compute', 'Microsoft.ClassicCompute'),
     machine.replace(sub, 'not-a-guid'),
     machine.replace('Web-01', ''),
@@ -267,13 +280,46 @@ describe("places of blobs' URLs", () => {
   );
 
   it.each([
+    [path.replace('virtualmachines/vm', 'virtualmachinescalesets/set/virtualmachines/0'), 'set/virtualmachines/0'],
+    [path.replace('virtualmachines/vm', 'virtualmachinescalesets/set').replace('.cap', '/tripcap-main-x/1.cap'), 'set'],
+    [path.replace('virtualmachines/vm', 'virtualmachinescalesets/set').replace('.cap', '_00001.cap'), 'set'],
+  ])('finds the scale set or its instance in %s', (blob, name) => {
+    const of = `/subscriptions/${sub}/resourcegroups/rg/providers/microsoft.compute/virtualmachinescalesets`;
+    expect(parseDefaultPath(blob)).toEqual({ target: `${of}/${name}` });
+  });
+
+  it.each([
+    ['a/b/', 'a/b/1.cap', true],
+    ['a/b/', 'a/b/c/1.cap', true],
+    ['a/b/', 'a/bc/1.cap', false],
+    ['a/x.cap', 'a/x_00001.cap', true],
+    ['a/x.cap', 'a/x-1.cap', true],
+    ['a/x.cap', 'a/x.1.cap', true],
+    ['a/x.CAP', 'a/x.cap', true],
+    ['a/x.cap', 'a/xy.cap', false],
+    ['x.cap', 'x_1.cap', true],
+    ['d/packetcapture_01_02_03_004.cap', 'd/packetcapture_01_02_03_0041.cap', true],
+    ['d/packetcapture_01_02_03_004.cap', 'd/packetcapture_01_02_03_004/1.cap', true],
+    ['d/packetcapture_01_02_03_004.cap', 'd/packetcapture_01_02_03_005.cap', false],
+  ])('files of a capture that makes several: %s claims %s: %s', (asked, blob, claimed) => {
+    expect(beginningsOf(blob).includes(toBeginning(asked))).toBe(claimed);
+  });
+
+  it('the beginnings of a path are bounded, the longest first', () => {
+    const beginnings = beginningsOf(`${'a/'.repeat(200)}${'b_'.repeat(200)}.cap`);
+    expect(beginnings.length).toBeLessThanOrEqual(40);
+    expect(beginnings.map((b) => b.length)).toEqual(beginnings.map((b) => b.length).toSorted((a, b) => b - a));
+  });
+
+  it.each([
     '',
     'x.cap',
     `other/${path}`,
     `${path}.gz`,
     path.replace('_429', ''),
     path.replace('2026', '26'),
-    path.replace('virtualmachines/vm', 'virtualmachinescalesets/vm'),
+    path.replace('virtualmachines/vm', 'disks/vm'),
+    path.replace('virtualmachines/vm', 'virtualmachines/vm/virtualmachines/0'),
     path.replace('packetcapture_', 'mycapture_'),
   ])('finds no machine in %j', (blob) => {
     expect(parseDefaultPath(blob)).toBeUndefined();

@@ -1,16 +1,31 @@
-/** The parts of a virtual machine's ARM id, lower case. */
-export type MachineId = { subscription: string; resourceGroup: string; name: string; id: string };
+/**
+ * What can be captured: a virtual machine, a scale set (all of its instances, or those that the request's scope names), or one
+ * instance of a scale set. All parts in lower case.
+ */
+export type MachineId = {
+  kind: 'vm' | 'scale-set' | 'instance';
+  id: string;
+  subscription: string;
+  resourceGroup: string;
+  /** Name of the machine, or of the scale set. */
+  name: string;
+  /** ARM id of the scale set, for an instance of one. */
+  scaleSet?: string;
+};
 
 const machinePattern =
-  /^\/subscriptions\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/resourcegroups\/([-\w.()]{1,90})\/providers\/microsoft\.compute\/virtualmachines\/([-\w.]{1,64})$/;
+  /^(\/subscriptions\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/resourcegroups\/([-\w.()]{1,90})\/providers\/microsoft\.compute\/(virtualmachines|virtualmachinescalesets)\/([-\w.]{1,64}))(?:\/virtualmachines\/([-\w.]{1,80}))?$/;
 
-/** Reads `/subscriptions/…/virtualMachines/<name>` in any case; undefined for everything else, child resources included. */
+/** Reads the ARM id of a virtual machine, a scale set or an instance of one in any case; undefined for everything else. */
 export function parseMachineId(id: string): MachineId | undefined {
-  const [canonical, subscription, resourceGroup, name] = machinePattern.exec(id.toLowerCase()) ?? [];
-  if (!canonical || !subscription || !resourceGroup || !name) return undefined;
+  const [canonical, parent, subscription, resourceGroup, type, name, instance] =
+    machinePattern.exec(id.toLowerCase()) ?? [];
+  if (!canonical || !parent || !subscription || !resourceGroup || !name) return undefined;
   // In a URL these would climb.
-  if (/^\.+$/.test(resourceGroup) || /^\.+$/.test(name)) return undefined;
-  return { id: canonical, subscription, resourceGroup, name };
+  if ([resourceGroup, name, instance ?? 'x'].some((part) => /^\.+$/.test(part))) return undefined;
+  const place = { id: canonical, subscription, resourceGroup, name };
+  if (type === 'virtualmachines') return instance === undefined ? { kind: 'vm', ...place } : undefined;
+  return instance === undefined ? { kind: 'scale-set', ...place } : { kind: 'instance', ...place, scaleSet: parent };
 }
 
 export type CaptureId = { subscription: string; resourceGroup: string; watcher: string; name: string };

@@ -1,10 +1,10 @@
-import type { NetworkWatcher, PacketCapture } from '@azure/arm-network';
-import { isLoopback, toRegion, type CaptureAccount } from '../../config.ts';
+import type { NetworkWatcher, PacketCapture, PacketCaptureSettings } from '@azure/arm-network';
+import { toRegion, type CaptureAccount } from '../../config.ts';
 import type { TokenSource } from '../../identity.ts';
+import { once } from '../../once.ts';
 import {
   ProviderError,
   type CaptureRequest,
-  type EndCause,
   type Limits,
   type ListedSession,
   type Observation,
@@ -22,9 +22,11 @@ import {
   type CaptureId,
   type MachineId,
 } from './arm-id.ts';
-import { armCode, armStatus, isNotFound, toProviderError } from './errors.ts';
-import { once } from '../../once.ts';
-import { checkCapture } from './limits.ts';
+import { armStatus, isNotFound, toProviderError } from './errors.ts';
+import { checkCapture, checkScope, instanceIds } from './limits.ts';
+import { lookUpMachine, machineExists, missingInstances } from './machine.ts';
+import { describeCapture, failureOf, isConfirmed, observeStatus, type CaptureBody, type StatusBody } from './status.ts';
+import { chooseStorage } from './storage.ts';
 
 export type AzureOptions = ArmSettings & {
   subscriptions: readonly string[];
@@ -34,25 +36,10 @@ export type AzureOptions = ArmSettings & {
   now: () => Date;
 };
 
-/** What one virtual machine's GET tells that matters here. */
-type Machine = { location?: string; resources?: Extension[] };
-type Extension = { properties?: { publisher?: string; type?: string; provisioningState?: string } };
-
-/** A packet capture as ARM writes it; only what is read here. */
-type CaptureBody = {
-  properties?: { provisioningState?: string; storageLocation?: { storagePath?: string; filePath?: string } };
-};
-type StatusBody = {
-  captureStartTime?: string;
-  packetCaptureStatus?: string;
-  stopReason?: string;
-  packetCaptureError?: string[];
-} | null;
-
 // A watcher is one per region and subscription and hardly ever changes.
 const watcherCacheMs = 5 * 60_000;
 
-/** Packet captures of Azure Network Watcher on virtual machines, through @azure/arm-network. */
+/** Packet captures of Azure Network Watcher on virtual machines and scale sets, through @azure/arm-network. */
 export class AzureProvider implements Provider {
   readonly name = 'azure';
   readonly #options: AzureOptions;
@@ -79,7 +66,7 @@ export class AzureProvider implements Provider {
       return {
         kind: 'refused',
         reason: 'unsupported-target',
-        detail: 'Only virtual machines (Microsoft.Compute/virtualMachines) can be captured',
+        detail: 'Only virtual machines, scale sets and their instances (Microsoft.Compute) can be captured',
       };
     if (!this.#options.subscriptions.includes(machine.subscription)) {
       return {
@@ -103,50 +90,61 @@ export class AzureProvider implements Provider {
     run: { runId: string; target: string; capture: CaptureRequest; limits: Limits },
     signal: AbortSignal,
   ): Promise<PreparedStart> {
-    const faults = checkCapture(run.capture, run.limits);
-    if (faults.length > 0) throw new ProviderError('invalid', faults.join('; '));
     const machine = parseMachineId(run.target);
-    if (!machine) throw new ProviderError('invalid', `${run.target} is not a virtual machine`);
+    if (!machine) throw new ProviderError('invalid', `${run.target} is not a machine`);
+    const faults = [...checkCapture(run.capture, run.limits), ...checkScope(run.capture, machine.kind)];
+    if (faults.length > 0) throw new ProviderError('invalid', faults.join('; '));
     const arm = await this.#arm(machine.subscription);
-    const [{ location, resources = [] }, watchers] = await Promise.all([
-      this.#machine(arm, machine, signal),
+    const include = instanceIds(run.capture.azure?.scope?.include);
+    const exclude = instanceIds(run.capture.azure?.scope?.exclude);
+    const [{ region }, missing, watchers] = await Promise.all([
+      lookUpMachine(arm, machine, signal),
+      missingInstances(arm, machine, include, signal),
       this.#listWatchers(machine.subscription, arm, signal),
     ]);
-    const region = toRegion(location);
-    checkAgent(machine, findAgent(resources) ?? findAgent(await this.#extensions(arm, machine, signal)));
-    const inRegion = (list: NetworkWatcher[]) =>
-      parseWatcherId(list.find((w) => toRegion(w.location) === region)?.id ?? '');
-    let watcher = inRegion(watchers);
-    if (!watcher) {
-      // It may have been enabled since the list was kept.
-      this.#watchers.delete(machine.subscription);
-      watcher = inRegion(await this.#listWatchers(machine.subscription, arm, signal));
-    }
-    if (!watcher) {
-      throw new ProviderError('no-watcher', `Subscription ${machine.subscription} has no network watcher in ${region}`);
-    }
+    // The service takes names of instances that are not there, and captures nothing.
+    if (missing.length > 0)
+      throw new ProviderError('invalid', `Scale set ${machine.name} has no instance ${missing.join(', ')}`);
+    const watcher = await this.#watcherOf(machine, arm, region, watchers, signal);
 
-    const { storage, filePath } = this.#storage(run.capture, run.runId, region);
+    const { storageLocation, account, filePath } = chooseStorage(
+      this.#options.captureAccounts,
+      run.capture,
+      run.runId,
+      region,
+    );
     const name = sessionName.format(this.#options.installation, run.runId);
+    const { continuousCapture } = run.capture.azure ?? {};
+    const isRing = continuousCapture === true || continuousCapture === false;
     const request: PacketCapture = {
       target: machine.id,
-      targetType: 'AzureVM',
+      targetType: machine.kind === 'vm' ? 'AzureVM' : 'AzureVMSS',
+      ...(machine.kind === 'scale-set' ? { scope: { include, exclude } } : {}),
       bytesToCapturePerPacket: run.capture.bytesToCapturePerPacket ?? 0,
-      totalBytesPerSession: run.limits.sizeBytes,
-      timeLimitInSeconds: run.limits.durationSeconds,
-      storageLocation: { ...storage, ...(filePath === undefined ? {} : { filePath }) },
+      ...(isRing
+        ? { continuousCapture, captureSettings: ringSettings(run.capture, run.limits) }
+        : { totalBytesPerSession: run.limits.sizeBytes, timeLimitInSeconds: run.limits.durationSeconds }),
+      storageLocation,
       filters: (run.capture.filters ?? []).map(({ protocol, ...rest }) => ({
         protocol: protocol ?? 'Any',
         ...withoutUndefined(rest),
       })),
     };
     const id = `/subscriptions/${machine.subscription}/resourceGroups/${watcher.resourceGroup}/providers/Microsoft.Network/networkWatchers/${watcher.watcher}/packetCaptures/${name}`;
-    return { session: { id, errors: [], ...(filePath === undefined ? {} : { filePath }) }, request };
+    const session: Session = {
+      id,
+      errors: [],
+      ...(account === undefined ? {} : { account }),
+      ...(filePath === undefined ? {} : { filePath }),
+      ...(isRing || machine.kind === 'scale-set' ? { manyFiles: true } : {}),
+    };
+    return { session, request };
   }
 
   async start({ session, request }: PreparedStart, signal: AbortSignal): Promise<Session> {
     const { arm, at } = await this.#locate(session);
     let body: CaptureBody | undefined;
+    let operation: string | undefined;
     try {
       const poller = arm.network.packetCaptures.create(
         at.resourceGroup,
@@ -155,17 +153,20 @@ export class AzureProvider implements Provider {
         request as PacketCapture,
         {
           abortSignal: signal,
-          onResponse: (response) => (body = readJson<CaptureBody>(response.bodyAsText)),
+          onResponse: (response) => {
+            body = readJson<CaptureBody>(response.bodyAsText);
+            operation = response.headers.get('azure-asyncoperation');
+          },
         },
       );
       await poller.submitted();
-      return { ...session, ...describe(body) };
+      return { ...session, ...describeCapture(body), ...withOperation('start', operation) };
     } catch (error) {
       const status = armStatus(error);
       if (status === 404) this.#watchers.delete(at.subscription);
       // What ARM answers when the name is taken was never recorded; whatever it is, a session under this run's name is this run's.
       if (status !== undefined && status >= 400 && status < 500 && ![401, 403, 429].includes(status)) {
-        const existing = describe(await this.#get(session, signal).catch(() => undefined));
+        const existing = describeCapture(await this.#get(session, signal).catch(() => undefined));
         if (existing.status !== undefined && existing.status !== 'Failed') return { ...session, ...existing };
       }
       throw toProviderError('start the packet capture', error);
@@ -177,19 +178,8 @@ export class AzureProvider implements Provider {
     if (!isConfirmed(session.status)) {
       const body = await this.#get(session, signal);
       if (!body) return { phase: 'gone' };
-      known = { ...session, ...describe(body) };
-      if (known.status === 'Failed' || known.status === 'Canceled') {
-        // A failed create carries no reason of its own; its status sometimes does.
-        const status = await this.#queryStatus(session, signal).catch(() => undefined);
-        const errors = status?.packetCaptureError ?? [];
-        return {
-          phase: 'refused',
-          session: { ...known, errors },
-          detail:
-            errors.join(', ') ||
-            'Azure accepted the packet capture and then failed to start it, without giving a reason',
-        };
-      }
+      known = { ...session, ...describeCapture(body) };
+      if (known.status === 'Failed' || known.status === 'Canceled') return this.#refused(known, signal);
       if (known.status !== 'Succeeded') return { phase: 'pending', session: known };
     }
     const status = await this.#queryStatus(session, signal);
@@ -197,38 +187,55 @@ export class AzureProvider implements Provider {
     // A 202 without a body is no news.
     if (status === null)
       return isConfirmed(session.status) ? { phase: 'running', session: known } : { phase: 'pending', session: known };
-    const startedAt = readTime(status.captureStartTime);
-    const errors = status.packetCaptureError ?? [];
-    const seen: Session = { ...known, status: status.packetCaptureStatus ?? 'Unknown', errors };
-    const at = startedAt ? { startedAt } : {};
-    switch (status.packetCaptureStatus) {
-      case 'NotStarted':
-        return { phase: 'pending', session: { ...seen, status: known.status } };
-      case 'Stopped':
-        return {
-          phase: 'ended',
-          session: seen,
-          ...at,
-          cause: endCause(status.stopReason, errors),
-          reason: status.stopReason?.trim(),
-        };
-      case 'Error':
-        return { phase: 'ended', session: seen, ...at, cause: 'error', reason: status.stopReason?.trim() };
-      default:
-        // Running; and Unknown or a new word, which is no reason to end anything.
-        return { phase: 'running', session: seen, ...at };
-    }
+    const seen = observeStatus(known, status);
+    const asked = session.operations?.stop;
+    if (seen.phase !== 'running' || asked === undefined) return seen;
+    const stopFailed = await this.#failure(session, asked, signal);
+    return stopFailed === undefined ? seen : { ...seen, stopFailed };
+  }
+
+  /** A failed create carries no reason of its own; its operation does, and sometimes its status. */
+  async #refused(known: Session, signal: AbortSignal): Promise<Observation> {
+    const [status, why] = await Promise.all([
+      this.#queryStatus(known, signal).catch(() => undefined),
+      known.operations?.start === undefined ? undefined : this.#failure(known, known.operations.start, signal),
+    ]);
+    const errors = status?.packetCaptureError ?? [];
+    const detail = [why, errors.join(', ')].filter(Boolean).join('; ');
+    return {
+      phase: 'refused',
+      session: { ...known, errors },
+      detail: detail || 'Azure accepted the packet capture and then failed to start it, without giving a reason',
+    };
+  }
+
+  /** Why what was asked for failed, by its operation; undefined when it did not, or when its URL tells nothing any more. */
+  async #failure(session: Session, operation: string, signal: AbortSignal): Promise<string | undefined> {
+    const { arm } = await this.#locate(session);
+    return failureOf(await arm.follow(operation, signal).catch(() => undefined));
   }
 
   async stop(session: Session, signal: AbortSignal): Promise<Session> {
     const { arm, at } = await this.#locate(session);
+    let operation: string | undefined;
     try {
-      await arm.network.packetCaptures.stop(at.resourceGroup, at.watcher, at.name, { abortSignal: signal }).submitted();
+      await arm.network.packetCaptures
+        .stop(at.resourceGroup, at.watcher, at.name, {
+          abortSignal: signal,
+          onResponse: (response) => (operation = response.headers.get('azure-asyncoperation')),
+        })
+        .submitted();
     } catch (error) {
       // Gone is stopped; and 204 is declared nowhere, but no failure either.
       if (!isNotFound(error) && armStatus(error) !== 204) throw toProviderError('stop the packet capture', error);
     }
-    return session;
+    return { ...session, ...withOperation('stop', operation, session) };
+  }
+
+  async targetExists(target: string, signal: AbortSignal): Promise<boolean> {
+    const machine = parseMachineId(target);
+    if (!machine) throw new ProviderError('invalid', `${target} is not a machine`);
+    return machineExists(await this.#arm(machine.subscription), machine, signal);
   }
 
   async remove(session: Session, signal: AbortSignal): Promise<boolean> {
@@ -289,7 +296,7 @@ export class AzureProvider implements Provider {
   #arm(subscription: string): Promise<Arm> {
     const existing = this.#arms.get(subscription);
     if (existing) return existing();
-    const connect = once(() => connectArm(this.#options, subscription, this.#options.credential));
+    const connect = once(() => connectArm(this.#options, subscription, this.#options.credential, this.#options.now));
     this.#arms.set(subscription, connect);
     return connect();
   }
@@ -320,11 +327,11 @@ export class AzureProvider implements Provider {
    * queryStatus answers 200 when stopped, and 202 with the whole answer in its body while running. The SDK would follow the 202
    * and wait ten seconds for the same words, so its poller is left after the first answer. Null: a 202 without a body.
    */
-  async #queryStatus(session: Session, signal: AbortSignal): Promise<StatusBody | undefined> {
+  async #queryStatus(session: Session, signal: AbortSignal): Promise<StatusBody | null | undefined> {
     const { arm, at } = await this.#locate(session);
     let body: StatusBody | undefined;
     let status: number | undefined;
-    const answer = (): StatusBody => (body?.packetCaptureStatus === undefined ? null : body);
+    const answer = (): StatusBody | null => (body?.packetCaptureStatus === undefined ? null : body);
     try {
       await arm.network.packetCaptures
         .getStatus(at.resourceGroup, at.watcher, at.name, {
@@ -344,27 +351,6 @@ export class AzureProvider implements Provider {
     }
   }
 
-  async #machine(arm: Arm, machine: MachineId, signal: AbortSignal): Promise<Machine> {
-    try {
-      return ((await arm.getCompute(machine.id, signal)) as Machine | null) ?? {};
-    } catch (error) {
-      if (isNotFound(error) || armCode(error) === 'ResourceGroupNotFound') {
-        const where = `resource group ${machine.resourceGroup}`;
-        throw new ProviderError('target-not-found', `Virtual machine ${machine.name} was not found in ${where}`, error);
-      }
-      throw toProviderError(`read virtual machine ${machine.name}`, error);
-    }
-  }
-
-  async #extensions(arm: Arm, machine: MachineId, signal: AbortSignal): Promise<Extension[]> {
-    try {
-      const list = (await arm.getCompute(`${machine.id}/extensions`, signal)) as { value?: Extension[] } | null;
-      return list?.value ?? [];
-    } catch (error) {
-      throw toProviderError(`list the extensions of ${machine.name}`, error);
-    }
-  }
-
   async #listWatchers(subscription: string, arm: Arm, signal: AbortSignal): Promise<NetworkWatcher[]> {
     const now = this.#options.now().getTime();
     const kept = this.#watchers.get(subscription);
@@ -379,100 +365,47 @@ export class AzureProvider implements Provider {
     return watchers;
   }
 
-  /** Where the file goes: the configured account of the region unless the request names another configured one, or only a path on the machine. */
-  #storage(
-    capture: CaptureRequest,
-    runId: string,
+  /** The network watcher of a region: looked for by listing, since its name and group are free. */
+  async #watcherOf(
+    machine: MachineId,
+    arm: Arm,
     region: string,
-  ): { storage: { storageId?: string; storagePath?: string }; filePath: string | undefined } {
-    const { storageId, storagePath, filePath: path } = capture.azure?.storageLocation ?? {};
-    const filePath = path?.replaceAll('{run}', runId);
-    if (filePath !== undefined && storageId === undefined && storagePath === undefined)
-      return { storage: {}, filePath };
-    const accounts = this.#options.captureAccounts;
-    const account = accounts.find((a) => {
-      if (storageId !== undefined) return a.id.toLowerCase() === storageId.toLowerCase();
-      if (storagePath !== undefined) return liesIn(a, new URL(storagePath));
-      return a.regions.includes(region) || a.regions.includes('*');
-    });
-    if (!account) {
-      const wanted = storageId ?? storagePath ?? `region ${region}`;
-      const have = accounts.map((a) => `${a.name} (${a.regions.join(', ')})`).join('; ') || 'none';
-      throw new ProviderError('no-account', `No capture account for ${wanted}; configured: ${have}`);
+    listed: NetworkWatcher[],
+    signal: AbortSignal,
+  ): Promise<{ resourceGroup: string; watcher: string }> {
+    const inRegion = (list: NetworkWatcher[]) =>
+      parseWatcherId(list.find((w) => toRegion(w.location) === region)?.id ?? '');
+    let watcher = inRegion(listed);
+    if (!watcher) {
+      // It may have been enabled since the list was kept.
+      this.#watchers.delete(machine.subscription);
+      watcher = inRegion(await this.#listWatchers(machine.subscription, arm, signal));
     }
-    return {
-      storage: {
-        storageId: account.id,
-        ...(storagePath === undefined ? {} : { storagePath: storagePath.replaceAll('{run}', runId) }),
-      },
-      filePath,
-    };
+    if (!watcher)
+      throw new ProviderError('no-watcher', `Subscription ${machine.subscription} has no network watcher in ${region}`);
+    return watcher;
   }
 }
 
-/** Whether a blob's URL is one of this account: its own host, or the path of a loopback emulator. */
-function liesIn({ name, connection }: CaptureAccount, url: URL): boolean {
-  if (connection.kind === 'identity') return url.host === new URL(connection.blobUrl).host;
-  return url.hostname.startsWith(`${name}.blob.`) || (isLoopback(url.hostname) && url.pathname.startsWith(`/${name}/`));
-}
-
-/** The extension's name is free; only publisher and type tell what it is. */
-function findAgent(extensions: Extension[]): Extension | undefined {
-  return extensions.find(
-    ({ properties: p }) =>
-      p?.publisher?.toLowerCase() === 'microsoft.azure.networkwatcher' &&
-      /^networkwatcheragent(linux|windows)$/i.test(p.type ?? ''),
-  );
-}
-
-function checkAgent(machine: MachineId, agent: Extension | undefined): void {
-  if (!agent) {
-    throw new ProviderError(
-      'agent-missing',
-      `Virtual machine ${machine.name} has no Network Watcher agent extension (publisher Microsoft.Azure.NetworkWatcher)`,
-    );
-  }
-  if (agent.properties?.provisioningState === 'Failed') {
-    throw new ProviderError(
-      'agent-failed',
-      `The Network Watcher agent extension of ${machine.name} is in state Failed`,
-    );
-  }
-}
-
-/** Provisioning is over: only queryStatus tells the state from here on. */
-function isConfirmed(status: string | undefined): boolean {
-  return (
-    status === 'Succeeded' || status === 'Running' || status === 'Stopped' || status === 'Error' || status === 'Unknown'
-  );
-}
-
-function describe(body: CaptureBody | undefined): Partial<Session> {
-  const { provisioningState, storageLocation } = body?.properties ?? {};
+/** A ring of files holds no more than the size limit, and ends when its time is up. */
+function ringSettings({ azure }: CaptureRequest, { durationSeconds, sizeBytes }: Limits): PacketCaptureSettings {
+  const asked = azure?.captureSettings ?? {};
+  const fileSizeInBytes =
+    asked.fileSizeInBytes ??
+    Math.min(sizeBytes, asked.fileCount ? Math.floor(sizeBytes / asked.fileCount) : 100 * 2 ** 20);
   return {
-    ...(provisioningState ? { status: provisioningState } : {}),
-    ...(storageLocation?.storagePath ? { storagePath: storageLocation.storagePath } : {}),
-    ...(storageLocation?.filePath ? { filePath: storageLocation.filePath } : {}),
+    fileSizeInBytes,
+    fileCount: asked.fileCount ?? Math.max(1, Math.min(10_000, Math.floor(sizeBytes / fileSizeInBytes))),
+    sessionTimeLimitInSeconds: asked.sessionTimeLimitInSeconds ?? durationSeconds,
   };
 }
 
-// Manual, TimeExceeded and Error were seen. The word for the size limit is not known: an unknown word stays unknown here, and
-// the size of the file that comes decides.
-const causes = new Map<string, EndCause>([
-  ['timeexceeded', 'time-limit'],
-  ['manual', 'stopped'],
-  ['error', 'error'],
-]);
-
-function endCause(reason: string | undefined, errors: string[]): EndCause {
-  return causes.get(reason?.trim().toLowerCase() ?? '') ?? (errors.length > 0 ? 'error' : 'unknown');
-}
-
-/** ARM writes ISO times with up to seven digits; an old form of it is not a time we can trust, and no reason to fail. */
-function readTime(text: string | undefined): Date | undefined {
-  if (!text || !/^\d{4}-\d\d-\d\dT/.test(text)) return undefined;
-  const time = new Date(text);
-  return Number.isNaN(time.getTime()) ? undefined : time;
+function withOperation(
+  what: 'start' | 'stop',
+  url: string | undefined,
+  session?: Session,
+): Pick<Session, 'operations'> {
+  return url === undefined ? {} : { operations: { ...session?.operations, [what]: url } };
 }
 
 function readJson<T>(text: string | null | undefined): T | undefined {
