@@ -32,13 +32,14 @@ export class Catalog {
     return (await this.#parts.accounts.find(account, container, blob)) !== undefined;
   }
 
-  /** Files whose paths begin so and that are not in the catalogue as they are; at most some thousand. */
-  async missing(account: string, container: string, beginning: string): Promise<string[]> {
+  /** Files whose paths begin so and that are not in the catalogue as they are, or not as this run's; at most some thousand. */
+  async missing(account: string, container: string, beginning: string, runId: string): Promise<string[]> {
     const page = await this.#parts.accounts.list(account, container, undefined, beginning);
     const known = await Promise.all(
       (page?.blobs ?? []).map(async (blob) => {
         const entry = await this.#parts.captures.get(captureId(account, container, blob.name));
-        return entry && unquoted(entry.etag) === unquoted(blob.etag) ? [] : [blob.name];
+        const isKnown = entry?.runId === runId && unquoted(entry.etag) === unquoted(blob.etag);
+        return isKnown ? [] : [blob.name];
       }),
     );
     return known.flat();

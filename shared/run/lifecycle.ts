@@ -283,7 +283,7 @@ export class Lifecycle {
     for (const name of account !== undefined && accounts.includes(account) ? [account] : accounts) {
       try {
         const found = manyFiles
-          ? await catalog.missing(name, at.container, at.blob)
+          ? await catalog.missing(name, at.container, at.blob, run.id)
           : (await catalog.exists(name, at.container, at.blob))
             ? [at.blob]
             : [];

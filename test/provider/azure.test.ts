@@ -1,59 +1,25 @@
 import { readFileSync } from 'node:fs';
-import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { deriveId } from '../../shared/id.ts';
 import { connectArm } from '../../shared/provider/azure/arm.ts';
-import { AzureProvider, type AzureOptions } from '../../shared/provider/azure/azure.ts';
-import { ProviderError, type Observation, type Session } from '../../shared/provider/provider.ts';
+import type { AzureProvider } from '../../shared/provider/azure/azure.ts';
+import type { Observation, Session } from '../../shared/provider/provider.ts';
 import { Emulator, NO_STORAGE, STORAGE_ID, SUBSCRIPTION, WATCHER, ask, machine } from '../arm/harness.ts';
 import { until } from '../until.ts';
-
-const soon = (ms = 10_000) => AbortSignal.timeout(ms);
-const limits = { durationSeconds: 60, sizeBytes: 1_000_000 };
-// Not what the SDK has built in, so that it shows.
-const apiVersion = '2024-05-01';
-let made = 0;
-const nextRun = () => deriveId('test', String(made++));
-
-const account: AzureOptions['captureAccounts'][number] = {
-  id: STORAGE_ID,
-  name: 'devstoreaccount1',
-  regions: ['*'],
-  connectionName: 'LOGS',
-  connection: { kind: 'connectionString', value: NO_STORAGE },
-};
-
-function providerAt(endpoint: string, options: Partial<AzureOptions> = {}): AzureProvider {
-  return new AzureProvider({
-    endpoint,
-    audience: endpoint,
-    apiVersion,
-    subscriptions: [SUBSCRIPTION],
-    installation: 'main',
-    captureAccounts: [account],
-    credential: { getToken: async () => ({ token: 'secret', expiresOnTimestamp: Date.now() + 3_600_000 }) },
-    now: () => new Date(),
-    ...options,
-  });
-}
-
-const wanted = (name: string, runId = nextRun()) => ({
-  runId,
-  target: machine(name).toLowerCase(),
-  capture: {},
-  limits,
-});
-
-async function errorOf(work: Promise<unknown>): Promise<ProviderError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof ProviderError) return error;
-    throw new Error(`not a ProviderError: ${String(error)}`, { cause: error });
-  }
-  throw new Error('nothing was thrown');
-}
+import {
+  account,
+  agent,
+  apiVersion,
+  errorOf,
+  FakeArm,
+  failure,
+  nextRun,
+  providerAt,
+  soon,
+  wanted,
+  watcherIn,
+  type Call,
+  type Exchange,
+} from './fake-arm.ts';
 
 describe('targets', () => {
   const provider = providerAt('http://127.0.0.1:9');
@@ -437,8 +403,6 @@ describe('against the emulator', () => {
 });
 
 describe('against answers that the emulator never gives', () => {
-  type Exchange = { status: number; headers?: Record<string, string>; body?: unknown; bodyText?: string };
-  type Call = { method: string; url: URL; headers: IncomingHttpHeaders };
   const exchanges = JSON.parse(
     readFileSync(new URL('../fixtures/arm/exchanges.json', import.meta.url), 'utf8'),
   ) as Record<string, Exchange>;
@@ -447,15 +411,7 @@ describe('against answers that the emulator never gives', () => {
     if (!exchange) throw new Error(`no exchange ${name}`);
     return exchange;
   };
-  /** Made up in ARM's documented shape: no recording has one. */
-  const failure = (status: number, code: string, message = 'Words.'): Exchange => ({
-    status,
-    body: { error: { code, message } },
-  });
-
-  let server: Server;
-  let calls: Call[];
-  let answer: (call: Call) => Exchange | undefined;
+  let arm: FakeArm;
   let provider: AzureProvider;
   let endpoint: string;
   const session: Session = { id: `${WATCHER}/packetCaptures/tripcap-main-x`, errors: [] };
@@ -463,42 +419,15 @@ describe('against answers that the emulator never gives', () => {
   const request = { target: machine('x'), storageLocation: { filePath: '/var/captures/x.cap' } };
 
   beforeAll(async () => {
-    server = createServer((request, response) => {
-      request.resume();
-      request.on('end', () => {
-        const url = new URL(request.url ?? '/', `http://${request.headers.host ?? ''}`);
-        const call = { method: request.method ?? '', url, headers: request.headers };
-        calls.push(call);
-        const { status, headers, body, bodyText } = answer(call) ?? failure(404, 'NotFound');
-        const text = bodyText ?? (body === undefined || body === null ? '' : JSON.stringify(body));
-        response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers }).end(text);
-      });
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    arm = await FakeArm.start();
+    endpoint = arm.url;
   });
-  afterAll(() => {
-    server.closeAllConnections();
-    server.close();
-  });
+  afterAll(() => arm.stop());
   beforeEach(() => {
-    calls = [];
+    arm.calls = [];
     provider = providerAt(endpoint);
   });
 
-  const agent = {
-    properties: {
-      publisher: 'Microsoft.Azure.NetworkWatcher',
-      type: 'NetworkWatcherAgentLinux',
-      provisioningState: 'Succeeded',
-    },
-  };
-  const watcherIn = (location: string, resourceGroup = 'NetworkWatcherRG') => ({
-    id: `/subscriptions/${SUBSCRIPTION}/resourceGroups/${resourceGroup}/providers/Microsoft.Network/networkWatchers/nw-1`,
-    name: 'nw-1',
-    location,
-    properties: {},
-  });
   /** A small world: one machine, its extensions, the watchers. */
   const world =
     (vm: object, watchers: object[], extensions: object[] = []) =>
@@ -529,7 +458,7 @@ describe('against answers that the emulator never gives', () => {
       ['400 without body', { status: 400, bodyText: '' }, 'invalid'],
     ];
     it.each(cases)('%s', async (_, exchange, code) => {
-      answer = () => exchange;
+      arm.answer = () => exchange;
       const prepared = { session, request };
       const errors = [
         // Each by another one, which was not told before to wait.
@@ -550,36 +479,36 @@ describe('against answers that the emulator never gives', () => {
 
     it('never tries again by itself: 429 and 503 cost one request', async () => {
       for (const status of [503, 429]) {
-        calls = [];
-        answer = () => ({ ...failure(status, 'Busy'), headers: { 'retry-after': '1' } });
+        arm.calls = [];
+        arm.answer = () => ({ ...failure(status, 'Busy'), headers: { 'retry-after': '1' } });
         await errorOf(provider.inspect(running, soon()));
         // A look-up of the test before may still come in.
-        expect(calls.filter((call) => call.method === 'POST')).toHaveLength(1);
+        expect(arm.calls.filter((call) => call.method === 'POST')).toHaveLength(1);
       }
     });
 
     it('whoever is asked to slow down sends nothing of that kind before the time, and other kinds go on', async () => {
       let now = Date.parse('2026-11-22T12:00:00Z');
       const patient = providerAt(endpoint, { now: () => new Date(now) });
-      answer = ({ method }) =>
+      arm.answer = ({ method }) =>
         method === 'POST'
           ? { ...failure(429, 'TooManyRequests'), headers: { 'retry-after': '17' } }
           : { status: 200, body: { properties: { provisioningState: 'Updating' } } };
       expect((await errorOf(patient.stop(session, soon()))).code).toBe('throttled');
-      calls = [];
+      arm.calls = [];
       for (const ms of [0, 16_999]) {
         now += ms;
         const error = await errorOf(patient.stop(session, soon()));
         expect(error.code).toBe('throttled');
         expect(error.message).toContain(ms === 0 ? '17 s' : '1 s');
       }
-      expect(calls).toEqual([]);
+      expect(arm.calls).toEqual([]);
       expect(await patient.inspect(session, soon())).toMatchObject({ phase: 'pending' });
       now += 1;
-      answer = () => ({ status: 202, headers: { location: `${endpoint}/x` } });
-      calls = [];
+      arm.answer = () => ({ status: 202, headers: { location: `${endpoint}/x` } });
+      arm.calls = [];
       await patient.stop(session, soon());
-      expect(calls.map((call) => call.method)).toEqual(['POST']);
+      expect(arm.calls.map((call) => call.method)).toEqual(['POST']);
     });
 
     it.each([
@@ -590,35 +519,35 @@ describe('against answers that the emulator never gives', () => {
     ])('Retry-After that is %s', async (_, header, seconds) => {
       let now = Date.parse('2026-11-22T12:00:00Z');
       const patient = providerAt(endpoint, { now: () => new Date(now) });
-      answer = () => ({
+      arm.answer = () => ({
         ...failure(429, 'TooManyRequests'),
         ...(header === undefined ? {} : { headers: { 'retry-after': header } }),
       });
       await errorOf(patient.inspect(running, soon()));
       now += seconds * 1000 - 1;
-      calls = [];
+      arm.calls = [];
       await errorOf(patient.inspect(running, soon()));
-      expect(calls).toEqual([]);
+      expect(arm.calls).toEqual([]);
       now += 1;
       await errorOf(patient.inspect(running, soon()));
-      expect(calls).toHaveLength(1);
+      expect(arm.calls).toHaveLength(1);
     });
 
     it("keeps ARM's code beside its words", async () => {
-      answer = () => recorded('invalid-parameter');
+      arm.answer = () => recorded('invalid-parameter');
       expect((await errorOf(provider.stop(session, soon()))).message).toContain('InvalidParameter');
     });
 
     it("keeps ARM's words, and sends no real token over plain http", async () => {
-      answer = () => recorded('invalid-parameter');
+      arm.answer = () => recorded('invalid-parameter');
       const error = await errorOf(provider.stop(session, soon()));
       expect(error.message).toContain('The value of parameter type is invalid.');
       expect(error.message).not.toContain('secret');
-      expect(calls[0]?.headers.authorization).toBe('Bearer sandbox');
+      expect(arm.calls[0]?.headers.authorization).toBe('Bearer sandbox');
     });
 
     it('404 for the capture: gone, nothing to stop, removed', async () => {
-      answer = () => recorded('missing-capture');
+      arm.answer = () => recorded('missing-capture');
       expect(await provider.inspect(session, soon())).toEqual({ phase: 'gone' });
       expect(await provider.inspect(running, soon())).toEqual({ phase: 'gone' });
       await provider.stop(session, soon());
@@ -626,19 +555,19 @@ describe('against answers that the emulator never gives', () => {
     });
 
     it('204 for a delete, as recorded, and for a stop, as nobody declares', async () => {
-      answer = () => recorded('delete-missing');
+      arm.answer = () => recorded('delete-missing');
       expect(await provider.remove(session, soon())).toBe(true);
       await provider.stop(session, soon());
-      expect(calls).toHaveLength(2);
+      expect(arm.calls).toHaveLength(2);
     });
 
     it('404 for the subscription is no news of the capture', async () => {
-      answer = () => failure(404, 'SubscriptionNotFound');
+      arm.answer = () => failure(404, 'SubscriptionNotFound');
       expect((await errorOf(provider.inspect(running, soon()))).code).toBe('forbidden');
     });
 
     it('404 for the subscription is no news of the machine', async () => {
-      answer = (call) =>
+      arm.answer = (call) =>
         /virtualMachines/i.test(call.url.pathname)
           ? failure(404, 'SubscriptionNotFound')
           : { status: 200, body: { value: [watcherIn('westus2')] } };
@@ -650,7 +579,7 @@ describe('against answers that the emulator never gives', () => {
         properties: { provisioningState: 'Succeeded', storageLocation: { storagePath: 'https://a/b/c.cap' } },
       };
       for (const status of [400, 404, 409, 412]) {
-        answer = ({ method }) => (method === 'PUT' ? failure(status, 'Guess') : { status: 200, body });
+        arm.answer = ({ method }) => (method === 'PUT' ? failure(status, 'Guess') : { status: 200, body });
         expect(await provider.start({ session, request }, soon())).toEqual({
           ...session,
           status: 'Succeeded',
@@ -661,10 +590,10 @@ describe('against answers that the emulator never gives', () => {
 
     it('a start that is forbidden or throttled is not looked up', async () => {
       for (const status of [401, 403, 429, 500]) {
-        calls = [];
-        answer = () => failure(status, 'No');
+        arm.calls = [];
+        arm.answer = () => failure(status, 'No');
         await errorOf(providerAt(endpoint).start({ session, request }, soon()));
-        expect(calls.map((call) => call.method)).toEqual(['PUT']);
+        expect(arm.calls.map((call) => call.method)).toEqual(['PUT']);
       }
     });
 
@@ -683,7 +612,7 @@ describe('against answers that the emulator never gives', () => {
 
   describe('queryStatus', () => {
     const inspect = (exchange: Exchange, known: Session = running) => {
-      answer = ({ method }) =>
+      arm.answer = ({ method }) =>
         method === 'POST' ? exchange : { status: 200, body: { properties: { provisioningState: 'Succeeded' } } };
       return provider.inspect(known, soon());
     };
@@ -693,7 +622,7 @@ describe('against answers that the emulator never gives', () => {
         phase: 'running',
         startedAt: new Date('2020-09-30T05:55:55.765Z'),
       });
-      expect(calls.map((call) => call.method)).toEqual(['POST']);
+      expect(arm.calls.map((call) => call.method)).toEqual(['POST']);
     });
 
     it('202 with the body null is no news', async () => {
@@ -701,7 +630,7 @@ describe('against answers that the emulator never gives', () => {
       expect(await inspect(nothing)).toEqual({ phase: 'running', session: running });
       expect(await inspect(nothing, session)).toMatchObject({ phase: 'pending', session: { status: 'Succeeded' } });
       expect(await inspect({ ...nothing, bodyText: '' })).toMatchObject({ phase: 'running' });
-      expect(calls.filter((call) => call.method === 'POST')).toHaveLength(3);
+      expect(arm.calls.filter((call) => call.method === 'POST')).toHaveLength(3);
     });
 
     it.each([200, 202])('%d with the body null and no Location is no news, either', async (status) => {
@@ -800,14 +729,14 @@ describe('against answers that the emulator never gives', () => {
     it.each(['Creating', 'Updating', 'Deleting', 'NewWord'])(
       '%s is pending, and not asked for its status',
       async (word) => {
-        answer = () => ({ status: 200, body: { properties: { provisioningState: word } } });
+        arm.answer = () => ({ status: 200, body: { properties: { provisioningState: word } } });
         expect(await provider.inspect(session, soon())).toMatchObject({ phase: 'pending', session: { status: word } });
-        expect(calls.map((call) => call.method)).toEqual(['GET']);
+        expect(arm.calls.map((call) => call.method)).toEqual(['GET']);
       },
     );
 
     it.each(['Failed', 'Canceled'])('%s is refused, also when the status question fails', async (word) => {
-      answer = ({ method }) =>
+      arm.answer = ({ method }) =>
         method === 'GET' ? { status: 200, body: { properties: { provisioningState: word } } } : recorded('service-500');
       expect(await provider.inspect(session, soon())).toMatchObject({
         phase: 'refused',
@@ -816,17 +745,17 @@ describe('against answers that the emulator never gives', () => {
     });
 
     it('a capture without properties is pending', async () => {
-      answer = () => ({ status: 200, body: {} });
+      arm.answer = () => ({ status: 200, body: {} });
       expect((await provider.inspect(session, soon())).phase).toBe('pending');
     });
   });
 
   describe('the machine and its watcher', () => {
     it('a machine without `resources` is asked for its extensions', async () => {
-      answer = world({ location: 'westus2' }, [watcherIn('westus2')], [agent]);
+      arm.answer = world({ location: 'westus2' }, [watcherIn('westus2')], [agent]);
       await expect(provider.prepare(wanted('x'), soon())).resolves.toBeDefined();
-      expect(calls.map((call) => call.url.pathname.split('/').at(-1))).toContain('extensions');
-      answer = world({ location: 'westus2' }, [watcherIn('westus2')]);
+      expect(arm.calls.map((call) => call.url.pathname.split('/').at(-1))).toContain('extensions');
+      arm.answer = world({ location: 'westus2' }, [watcherIn('westus2')]);
       expect((await errorOf(provider.prepare(wanted('x'), soon()))).code).toBe('agent-missing');
     });
 
@@ -834,13 +763,13 @@ describe('against answers that the emulator never gives', () => {
       ['West US 2', 'westus2'],
       ['westus2', 'West US 2'],
     ])('a machine in %s has the watcher of %s', async (location, watched) => {
-      answer = world({ location, resources: [agent] }, [watcherIn('eastus', 'other'), watcherIn(watched)]);
+      arm.answer = world({ location, resources: [agent] }, [watcherIn('eastus', 'other'), watcherIn(watched)]);
       const { session: found } = await provider.prepare(wanted('x'), soon());
       expect(found.id).toContain('/resourceGroups/NetworkWatcherRG/');
     });
 
     it('no watcher in the region: says which', async () => {
-      answer = world({ location: 'norwayeast', resources: [agent] }, [watcherIn('westus2')]);
+      arm.answer = world({ location: 'norwayeast', resources: [agent] }, [watcherIn('westus2')]);
       const error = await errorOf(provider.prepare(wanted('x'), soon()));
       expect(error.code).toBe('no-watcher');
       expect(error.message).toContain('no network watcher in norwayeast');
@@ -854,14 +783,14 @@ describe('against answers that the emulator never gives', () => {
       [{ ...agent.properties, provisioningState: 'Failed' }, 'agent-failed'],
       [{ ...agent.properties, provisioningState: 'Updating' }, undefined],
     ])('the agent is known by publisher and type: %j', async (properties, code) => {
-      answer = world({ location: 'westus2', resources: [{ name: 'any' }, { properties }] }, [watcherIn('westus2')]);
+      arm.answer = world({ location: 'westus2', resources: [{ name: 'any' }, { properties }] }, [watcherIn('westus2')]);
       const work = provider.prepare(wanted('x'), soon());
       if (code === undefined) expect((await work).session.id).toContain('nw-1');
       else expect((await errorOf(work)).code).toBe(code);
     });
 
     it('a path in storage belongs to the account of its host or, on loopback, of its first part', async () => {
-      answer = world({ location: 'westus2', resources: [agent] }, [watcherIn('westus2')]);
+      arm.answer = world({ location: 'westus2', resources: [agent] }, [watcherIn('westus2')]);
       const prepare = (storagePath: string) =>
         provider.prepare({ ...wanted('x'), capture: { azure: { storageLocation: { storagePath } } } }, soon());
       await expect(prepare('https://devstoreaccount1.blob.core.windows.net/c/x.cap')).resolves.toBeDefined();
@@ -872,14 +801,14 @@ describe('against answers that the emulator never gives', () => {
     it.each(['https://devstoreaccount1.evil.example/c/x.cap', 'https://evil.example/devstoreaccount1/c/x.cap'])(
       '%s is not ours',
       async (storagePath) => {
-        answer = world({ location: 'westus2', resources: [agent] }, [watcherIn('westus2')]);
+        arm.answer = world({ location: 'westus2', resources: [agent] }, [watcherIn('westus2')]);
         const capture = { azure: { storageLocation: { storagePath } } };
         expect((await errorOf(provider.prepare({ ...wanted('x'), capture }, soon()))).code).toBe('no-account');
       },
     );
 
     it('a list of several pages is read to its end', async () => {
-      answer = ({ url }) => {
+      arm.answer = ({ url }) => {
         if (!/networkWatchers$/i.test(url.pathname)) return { status: 200, body: { value: [] } };
         return url.searchParams.has('page')
           ? { status: 200, body: { value: [watcherIn('westus2')] } }
@@ -889,16 +818,16 @@ describe('against answers that the emulator never gives', () => {
             };
       };
       await provider.list(soon());
-      expect(calls).toHaveLength(4);
+      expect(arm.calls).toHaveLength(4);
     });
   });
 
   describe('the api-version', () => {
-    const versions = () => calls.map((call) => call.url.searchParams.get('api-version'));
+    const versions = () => arm.calls.map((call) => call.url.searchParams.get('api-version'));
 
     it('of URLs to poll is the one that the service put there', async () => {
       const operations = `${endpoint}/subscriptions/${SUBSCRIPTION}/providers/Microsoft.Network/locations/westus2`;
-      answer = ({ method, url }) => {
+      arm.answer = ({ method, url }) => {
         const poll = { 'azure-asyncoperation': `${operations}/operations/1?api-version=1999-09-09&t=1&c=a%2Bb` };
         if (method === 'PUT') return { status: 201, headers: poll, body: { properties: {} } };
         if (method === 'POST')
@@ -908,23 +837,23 @@ describe('against answers that the emulator never gives', () => {
           : { status: 200, body: { properties: {} } };
       };
       const credential = { getToken: async () => ({ token: '', expiresOnTimestamp: 0 }) };
-      const arm = await connectArm(
+      const real = await connectArm(
         { endpoint, audience: endpoint, apiVersion },
         SUBSCRIPTION,
         credential,
         () => new Date(),
       );
-      await arm.network.packetCaptures.create('rg', 'nw', 'x', request).pollUntilDone();
-      await arm.network.packetCaptures.stop('rg', 'nw', 'x').pollUntilDone();
-      expect(calls.map((call) => call.method)).toEqual(['PUT', 'GET', 'GET', 'POST', 'GET']);
+      await real.network.packetCaptures.create('rg', 'nw', 'x', request).pollUntilDone();
+      await real.network.packetCaptures.stop('rg', 'nw', 'x').pollUntilDone();
+      expect(arm.calls.map((call) => call.method)).toEqual(['PUT', 'GET', 'GET', 'POST', 'GET']);
       expect(versions()).toEqual([apiVersion, '1999-09-09', apiVersion, apiVersion, '1998-08-08']);
-      expect(calls[1]?.url.search).toBe('?api-version=1999-09-09&t=1&c=a%2Bb');
+      expect(arm.calls[1]?.url.search).toBe('?api-version=1999-09-09&t=1&c=a%2Bb');
     });
 
     it.each(['operations', 'operationResults'])(
       'of a watcher in the group "%s" is that of the setting',
       async (group) => {
-        answer = () => failure(404, 'NotFound');
+        arm.answer = () => failure(404, 'NotFound');
         await provider.inspect({ ...session, id: session.id.replace('NetworkWatcherRG', group) }, soon());
         expect(versions()).toEqual([apiVersion]);
       },

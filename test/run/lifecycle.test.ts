@@ -54,7 +54,7 @@ async function startRunning(app: Process, target?: string): Promise<string> {
 
 /** Waits for the file of a run whose session is over. */
 async function startCollecting(world: World, app: Process, storagePath?: string): Promise<string> {
-  world.cloud.fresh = { storagePath };
+  world.cloud.fresh = { ...world.cloud.fresh, storagePath };
   const id = await startRunning(app);
   world.cloud.held.forEach((held) => (held.phase = 'ended'));
   expect((await app.lifecycle.step(id))?.state).toBe('collecting');
@@ -490,6 +490,70 @@ describe('removing a session', () => {
   });
 });
 
+describe('the files of a run that has several', () => {
+  const sizes = ['DTP.pcap', 'MSTP_Intra-Region_BPDUs.pcap', 'HSRP_coup.pcap'];
+  const stored = async (app: Process, id: string) => (await app.runs.get(id))?.files.length;
+
+  it.each([
+    ['below a folder', 'set/packetcapture_03_37_35_429/tripcap-main-x/', ['0.cap', '1.cap', 'deep/2.cap']],
+    ['that begin like the path', 'vm/packetcapture_03_37_36_001.cap', ['_00001.cap', '_00002.cap', '3.cap']],
+  ])('%s are all its own, and it is over when no more come', async (_, path, ends) => {
+    const world = new World();
+    const app = world.process();
+    world.cloud.fresh = { manyFiles: true };
+    const id = await startCollecting(world, app, blobUrl(path));
+    const blobs = ends.map((end) => path.replace(/\.cap$/, '') + end);
+    for (const [i, blob] of blobs.entries()) await upload(blob, fixture(sizes[i] ?? ''));
+    // Of the first an event tells; the others are found where they must be.
+    const first = await app.lifecycle.addFile(account, container, blobs[0]?.toUpperCase().toLowerCase() ?? '');
+    expect(first?.runId).toBe(id);
+    expect((await app.lifecycle.step(id))?.state).toBe('collecting');
+    const handed = world.queued.flatMap(({ message }) => message['blob'] ?? []);
+    expect(handed.toSorted()).toEqual(blobs.slice(1));
+    for (const blob of handed) await app.lifecycle.addFile(account, container, blob);
+    expect(await stored(app, id)).toBe(3);
+    world.clock.advance(times.filesSettleMs - 1);
+    expect((await app.lifecycle.step(id))?.state).toBe('collecting');
+    world.clock.advance(1);
+    expect(await app.lifecycle.step(id)).toMatchObject({ state: 'completed', verdict: { code: 'captured' } });
+  });
+
+  it('may come before anybody knew whose they are', async () => {
+    const world = new World();
+    const app = world.process();
+    world.cloud.fresh = { manyFiles: true };
+    await upload('early/a.cap', fixture(sizes[0] ?? ''));
+    expect((await app.lifecycle.addFile(account, container, 'early/a.cap'))?.runId).toBeUndefined();
+    const id = await startCollecting(world, app, blobUrl('early/'));
+    await app.lifecycle.step(id);
+    expect(world.queued.at(-1)?.message).toEqual({ account, container, blob: 'early/a.cap' });
+    expect((await app.lifecycle.addFile(account, container, 'early/a.cap'))?.runId).toBe(id);
+    expect(await stored(app, id)).toBe(1);
+  });
+
+  it('that come while it runs are its own, and it goes on', async () => {
+    const world = new World();
+    const app = world.process();
+    world.cloud.fresh = { manyFiles: true, storagePath: blobUrl('live/x.cap') };
+    const id = await startRunning(app);
+    await upload('live/x_1.cap', fixture(sizes[0] ?? ''));
+    expect((await app.lifecycle.addFile(account, container, 'live/x_1.cap'))?.runId).toBe(id);
+    expect(await app.runs.get(id)).toMatchObject({ state: 'running', files: [{}] });
+  });
+
+  it('are not those of another run whose path begins alike', async () => {
+    const world = new World();
+    const app = world.process();
+    world.cloud.fresh = { manyFiles: true, storagePath: blobUrl('twins/x.cap') };
+    const ring = await startRunning(app);
+    world.cloud.fresh = { storagePath: blobUrl('twins/x_1.cap') };
+    const single = await startRunning(app);
+    expect(await app.runs.claimant(container, 'twins/x_1.cap')).toBe(single);
+    expect(await app.runs.claimant(container, 'twins/x_2.cap')).toBe(ring);
+    expect(await app.runs.claimant(container, 'twins/xy.cap')).toBeUndefined();
+  });
+});
+
 describe('the file of a run', () => {
   it('is given up on after its time when the account cannot be looked at', async () => {
     const world = new World();
@@ -561,6 +625,17 @@ describe('the file of a run', () => {
     expect(await app.runs.claimant(container, 'unclaimed.cap')).toBeUndefined();
     await app.lifecycle.step(id);
     expect(await app.runs.claimant(container, 'unclaimed.cap')).toBe(id);
+  });
+
+  it('that never came is no wonder when the machine is gone', async () => {
+    const world = new World();
+    const app = world.process();
+    const id = await startCollecting(world, app, blobUrl('gone.cap'));
+    world.cloud.vanished.add(vm('a'));
+    world.clock.advance(times.fileTimeoutMs - 1);
+    expect((await app.lifecycle.step(id))?.state).toBe('collecting');
+    world.clock.advance(1);
+    expect(await app.lifecycle.step(id)).toMatchObject({ state: 'completed', verdict: { code: 'target-gone' } });
   });
 
   it('that stays on the machine is not waited for', async () => {

@@ -1,6 +1,7 @@
 import { BlobServiceClient } from '@azure/storage-blob';
 import { afterAll, beforeAll } from 'vitest';
 import { parseAzureMonitorAlert } from '../../shared/alert/azure-monitor.ts';
+import { inAllClouds } from '../../shared/alert/computers.ts';
 import { parsePayload } from '../../shared/alert/payload.ts';
 import { receiveAlert, takeUpUnsettled, type Receipt, type ReceiveParts } from '../../shared/alert/receive.ts';
 import { AlertStore } from '../../shared/alert/store.ts';
@@ -124,6 +125,7 @@ type Held = {
   startedAt?: Date;
   storagePath?: string | undefined;
   filePath?: string | undefined;
+  manyFiles?: boolean;
   cause: EndCause;
 };
 
@@ -233,12 +235,13 @@ class ScriptedCloud implements Provider {
     return this.held.get(id) ?? { run, target: '', phase: 'ended', cause: 'unknown' };
   }
 
-  #seen(session: Session, { phase, storagePath, filePath }: Held): Session {
+  #seen(session: Session, { phase, storagePath, filePath, manyFiles }: Held): Session {
     return {
       ...session,
       status: phase === 'running' ? 'Running' : 'Stopped',
       ...(storagePath === undefined ? {} : { storagePath }),
       ...(filePath === undefined ? {} : { filePath }),
+      ...(manyFiles === undefined ? {} : { manyFiles }),
     };
   }
 
@@ -289,7 +292,7 @@ export function haltingAfter(n: number): { tap: Tap; reached: Promise<void>; ope
   };
 }
 
-function tapped<T extends object>(port: PortCall['port'], part: T, tap: Tap): T {
+export function tapped<T extends object>(port: PortCall['port'], part: T, tap: Tap): T {
   return new Proxy(part, {
     get(target, name) {
       const member: unknown = Reflect.get(target, name, target);
@@ -315,21 +318,22 @@ export class World {
   readonly tables: Record<'state' | 'runs' | 'alerts' | 'captures', Table>;
   rules: Rule[] = [];
   accounts: readonly string[] = [account];
-  readonly #archive = new BlobArchive(
-    once(() => connectBlobs(connection(), noIdentity, 'state')),
-    'archive',
-  );
+  readonly archive: BlobArchive;
 
   constructor() {
     const name = randomId();
     const table = (kind: string): Table =>
       new AzureTable(() => connectTable(connection(), `t${name}${kind}`, noIdentity));
+    this.archive = new BlobArchive(
+      once(() => connectBlobs(connection(), noIdentity, 'state')),
+      `archive-${name}`,
+    );
     this.tables = { state: table('state'), runs: table('runs'), alerts: table('alerts'), captures: table('captures') };
   }
 
   /** A process of the app, wired as in shared/app.ts. */
   process(tap?: Tap): Process {
-    return new Process(this, this.#archive, tap);
+    return new Process(this, this.archive, tap);
   }
 
   logsOf(level: Logged['level']): string[] {
@@ -401,8 +405,10 @@ export class Process {
       runs,
       lifecycle: this.lifecycle,
       launcher: this.launcher,
+      machinesNamed: inAllClouds(providers),
       rules: () => Promise.resolve({ rules: world.rules, version: 'v1', problems: [] }),
       clock,
+      times,
       log,
     };
   }
@@ -446,11 +452,12 @@ export class Process {
 
 const parse = (payload: Uint8Array) => parseAzureMonitorAlert(parsePayload(payload));
 
-function connection() {
+/** How to reach the Azurite of this test file. */
+export function connection() {
   return { kind: 'connectionString' as const, value: azurite.connectionString };
 }
 
-function noIdentity(): never {
+export function noIdentity(): never {
   throw new Error('no identity here');
 }
 
