@@ -31,9 +31,7 @@ export type LifecycleParts = {
   changed: (after: Run, before?: Run) => void;
 };
 
-// One call on a cloud that nobody waits for may take this long, and all steps of one poll together that long.
-const callTimeoutMs = 10_000;
-const startTimeoutMs = 30_000;
+// All steps of one poll together may take this long.
 const pollBudgetMs = 60_000;
 const parallelSteps = 8;
 const abandonedMs = 10 * 60_000;
@@ -155,7 +153,7 @@ export class Lifecycle {
   }
 
   async #stepOf(run: Run): Promise<Run> {
-    const { clock } = this.#parts;
+    const { clock, times } = this.#parts;
     const provider = this.#provider(run);
     switch (run.state) {
       case 'accepted': {
@@ -165,8 +163,8 @@ export class Lifecycle {
       }
       case 'starting': {
         if (!run.session) throw new Error(`Run ${run.id} is starting without a session`);
-        const seen = await provider.inspect(run.session, clock.timeout(callTimeoutMs));
-        if (seen.phase === 'gone' && this.#since(run.askedAt) >= this.#parts.times.startRetryMs) {
+        const seen = await provider.inspect(run.session, clock.timeout(times.callTimeoutMs));
+        if (seen.phase === 'gone' && this.#since(run.askedAt) >= times.startRetryMs) {
           const ticked = await this.#apply(run.id, { type: 'tick' });
           // Somebody who asked since this look makes it stale: what is there now was not looked at.
           return ticked.state === 'starting' && ticked.askedAt === run.askedAt ? this.#start(ticked) : ticked;
@@ -188,8 +186,10 @@ export class Lifecycle {
           this.#parts.log.warn('could not look for the file', { run: run.id, error }),
         );
         // Before a run is given up on without a file: perhaps there is nothing left that could send one.
-        if (run.files.length === 0 && isFileTimeOver(run, clock.now(), this.#parts.times))
-          await this.#lookForTarget(run);
+        if (run.files.length === 0 && isFileTimeOver(run, clock.now(), times)) {
+          const told = await this.#lookForTarget(run);
+          if (!told && this.#since(run.stoppedAt) < 2 * times.fileTimeoutMs) return run;
+        }
         return this.#apply(run.id, { type: 'tick' });
       }
       case 'completed':
@@ -208,7 +208,7 @@ export class Lifecycle {
         prepared ??
         (await provider.prepare(
           { runId: run.id, target: run.target, capture: run.capture, limits: run.limits },
-          clock.timeout(startTimeoutMs),
+          clock.timeout(3 * times.callTimeoutMs),
         ));
       const askedBefore = run.askedAt;
       let mine = false;
@@ -221,7 +221,7 @@ export class Lifecycle {
       });
       if (!mine) return asking;
       this.#parts.changed(asking, before);
-      const session = await provider.start(start, clock.timeout(startTimeoutMs));
+      const session = await provider.start(start, clock.timeout(3 * times.callTimeoutMs));
       log.info(`capture asked for: ${session.id.split('/').at(-1)}`, { run: run.id });
       return await this.#apply(run.id, { type: 'asked', session });
     } catch (error) {
@@ -241,7 +241,7 @@ export class Lifecycle {
     if (!run.session) return undefined;
     let seen: Observation;
     try {
-      seen = await provider.inspect(run.session, this.#parts.clock.timeout(callTimeoutMs));
+      seen = await provider.inspect(run.session, this.#parts.clock.timeout(this.#parts.times.callTimeoutMs));
     } catch (error) {
       // Whatever it is, it is no reason for our clock to stand still.
       return error instanceof ProviderError
@@ -257,8 +257,8 @@ export class Lifecycle {
     const { clock, times } = this.#parts;
     if (!run.session || (run.stopAskedAt !== undefined && this.#since(run.stopAskedAt) < times.stopRetryMs)) return run;
     let session = run.session;
-    if (run.alarmedAt !== undefined) await provider.remove(session, clock.timeout(callTimeoutMs));
-    else session = await provider.stop(session, clock.timeout(callTimeoutMs));
+    if (run.alarmedAt !== undefined) await provider.remove(session, clock.timeout(times.callTimeoutMs));
+    else session = await provider.stop(session, clock.timeout(times.callTimeoutMs));
     return this.#apply(run.id, { type: 'stop-asked', session });
   }
 
@@ -297,20 +297,23 @@ export class Lifecycle {
     }
   }
 
-  async #lookForTarget(run: Run): Promise<void> {
-    const { clock, log } = this.#parts;
+  /** Whether the machine is there was told; that it is gone is noted. */
+  async #lookForTarget(run: Run): Promise<boolean> {
+    const { clock, times, log } = this.#parts;
     try {
-      const there = await this.#provider(run).targetExists(run.target, clock.timeout(callTimeoutMs));
+      const there = await this.#provider(run).targetExists(run.target, clock.timeout(times.callTimeoutMs));
       if (!there) await this.#apply(run.id, { type: 'target-gone' });
+      return true;
     } catch (error) {
       log.warn('could not see whether the machine is still there', { run: run.id, error });
+      return !(error instanceof ProviderError && error.retry);
     }
   }
 
   async #learnPath(run: Run): Promise<void> {
     if (!run.session) return;
     const { status: _, ...unread } = run.session;
-    const seen = await this.#provider(run).inspect(unread, this.#parts.clock.timeout(callTimeoutMs));
+    const seen = await this.#provider(run).inspect(unread, this.#parts.clock.timeout(this.#parts.times.callTimeoutMs));
     if ('session' in seen && seen.session.storagePath)
       await this.#apply(run.id, { type: 'asked', session: { ...seen.session, status: run.session.status } });
   }
@@ -327,7 +330,7 @@ export class Lifecycle {
       log.error('the session is still in the cloud after many attempts to remove it; look at it in the portal', {
         run: run.id,
       });
-    return (await provider.remove(run.session, clock.timeout(callTimeoutMs)))
+    return (await provider.remove(run.session, clock.timeout(times.callTimeoutMs)))
       ? this.#apply(run.id, { type: 'removed' })
       : asked;
   }

@@ -250,7 +250,9 @@ function collect(run: Run, at: string, detail: string): Run {
 function withSizeLimit(run: Run): Run {
   const { session, stop, endCause, limits, files } = run;
   const unexplained = stop?.by === 'cloud' && endCause === 'unknown' && (session?.errors.length ?? 0) === 0;
-  if (!unexplained || !files.some((file) => file.bytes >= limits.sizeBytes * 0.98)) return run;
+  // The packet that would have been too much is not in the file.
+  const full = Math.min(limits.sizeBytes * 0.98, limits.sizeBytes - 2048);
+  if (!unexplained || !files.some((file) => file.bytes >= full)) return run;
   const detail = `The file reached the size limit; ${stop.detail ?? ''}`.trim();
   return { ...run, endCause: 'size-limit', stop: { ...stop, reason: 'size-limit', detail } };
 }

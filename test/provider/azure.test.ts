@@ -657,7 +657,9 @@ describe('against answers that the emulator never gives', () => {
       body: { packetCaptureStatus: 'Stopped', packetCaptureError: [], ...part },
     });
     it.each([
-      [{ stopReason: 'MaxSizeReached' }, 'unknown', 'MaxSizeReached'],
+      [{ stopReason: 'MaxSizeReached' }, 'size-limit', 'MaxSizeReached'],
+      [{ stopReason: 'BytesLimitExceeded' }, 'size-limit', 'BytesLimitExceeded'],
+      [{ stopReason: 'SomethingElse' }, 'unknown', 'SomethingElse'],
       [{ stopReason: '3 VM Instance(s) stopped due to TimeExceeded Reasons. ' }, 'time-limit', undefined],
       [
         {

@@ -313,7 +313,6 @@ describe('what an operation says', () => {
     ['nothing: 404', failure(404, 'NotFound'), [], /without giving a reason/],
     ['nothing: 202 null', { status: 202, bodyText: 'null' }, ['AgentStopped'], 'AgentStopped'],
     ['nothing: HTML', { status: 200, bodyText: '<html></html>' }, [], /without giving a reason/],
-    ['nothing: 504', failure(504, 'GatewayTimeout'), [], /without giving a reason/],
   ])('a create that failed: %s', async (_, operationAnswer, errors, detail) => {
     arm.answer = refusing(operationAnswer, errors);
     const started = await provider.start({ session, request }, soon());
@@ -322,6 +321,17 @@ describe('what an operation says', () => {
     expect(seen).toMatchObject({
       phase: 'refused',
       detail: typeof detail === 'string' ? detail : expect.stringMatching(detail),
+    });
+  });
+
+  it('is asked for again after a 504 on the way', async () => {
+    arm.answer = refusing(failure(504, 'GatewayTimeout'), ['AgentStopped']);
+    const started = await provider.start({ session, request }, soon());
+    expect((await errorOf(provider.inspect(started, soon()))).code).toBe('unavailable');
+    arm.answer = refusing(failed(error), ['AgentStopped']);
+    expect(await provider.inspect(started, soon())).toMatchObject({
+      phase: 'refused',
+      detail: 'InternalServerError: An error occurred.; AgentStopped',
     });
   });
 

@@ -4,8 +4,9 @@ import { listKey, listPage } from '../../shared/storage/list.ts';
 import { AzureQueue } from '../../shared/storage/queue.ts';
 import { AzureTable, type Table } from '../../shared/storage/table.ts';
 import { startAzurite, type Azurite } from '../azurite.ts';
+import { MemoryTable } from '../memory-table.ts';
 
-/** What every table must do; another implementation is to pass the same. */
+/** What every table must do. */
 function tableContract(open: () => Table): void {
   it('inserts once', async () => {
     const table = open();
@@ -92,6 +93,11 @@ describe('Azure Table Storage', () => {
       retryAfterSeconds: 15,
     });
   });
+});
+
+describe('the table in memory', () => {
+  const table = new MemoryTable();
+  tableContract(() => table);
 });
 
 describe('a list', () => {

@@ -14,6 +14,7 @@ import { runVerdicts } from '../../shared/run/verdict.ts';
 const seconds = 1000;
 const times: Times = {
   startDeadlineMs: 3 * seconds,
+  callTimeoutMs: 10 * seconds,
   acceptedTimeoutMs: 120 * seconds,
   startingTimeoutMs: 300 * seconds,
   startRetryMs: 30 * seconds,

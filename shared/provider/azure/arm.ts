@@ -68,7 +68,8 @@ export async function connectArm(
     return JSON.parse(response.bodyAsText ?? 'null') as unknown;
   };
   const follow = async (url: string, signal: AbortSignal): Promise<unknown> => {
-    if (!isOf(url, settings.endpoint)) throw new Error('ARM handed out a URL of another host; it is not followed');
+    if (!isOf(url, settings.endpoint))
+      throw new ProviderError('invalid', 'ARM handed out a URL of another host; it is not followed');
     return get(url, signal);
   };
   const getCompute = (path: string, signal: AbortSignal): Promise<unknown> =>

@@ -190,15 +190,17 @@ export class AzureProvider implements Provider {
     const seen = observeStatus(known, status);
     const asked = session.operations?.stop;
     if (seen.phase !== 'running' || asked === undefined) return seen;
-    const stopFailed = await this.#failure(session, asked, signal);
+    // What the status says is news, whether or not the operation is to be read.
+    const stopFailed = await this.#failure(session, asked, signal).catch(() => undefined);
     return stopFailed === undefined ? seen : { ...seen, stopFailed };
   }
 
   /** A failed create carries no reason of its own; its operation does, and sometimes its status. */
   async #refused(known: Session, signal: AbortSignal): Promise<Observation> {
+    const operation = known.operations?.start;
     const [status, why] = await Promise.all([
       this.#queryStatus(known, signal).catch(() => undefined),
-      known.operations?.start === undefined ? undefined : this.#failure(known, known.operations.start, signal),
+      operation === undefined ? undefined : this.#failure(known, operation, signal),
     ]);
     const errors = status?.packetCaptureError ?? [];
     const detail = [why, errors.join(', ')].filter(Boolean).join('; ');
@@ -212,7 +214,14 @@ export class AzureProvider implements Provider {
   /** Why what was asked for failed, by its operation; undefined when it did not, or when its URL tells nothing any more. */
   async #failure(session: Session, operation: string, signal: AbortSignal): Promise<string | undefined> {
     const { arm } = await this.#locate(session);
-    return failureOf(await arm.follow(operation, signal).catch(() => undefined));
+    try {
+      return failureOf(await arm.follow(operation, signal));
+    } catch (error) {
+      const problem = toProviderError('read the operation', error);
+      // A poll that fails in passing is not its end: it is asked again. What is no JSON never tells.
+      if (problem.retry && !(error instanceof SyntaxError)) throw problem;
+      return undefined;
+    }
   }
 
   async stop(session: Session, signal: AbortSignal): Promise<Session> {

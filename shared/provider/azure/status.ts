@@ -57,8 +57,8 @@ export function observeStatus(known: Session, status: StatusBody): Observation {
   }
 }
 
-// Manual, TimeExceeded and Error were seen. The word for the size limit is not known: an unknown word stays unknown here, and
-// the size of the file that comes decides.
+// Manual, TimeExceeded and Error were seen. The word for the size limit is not known: one that speaks of size or bytes is taken
+// for it, any other stays unknown here, and the size of the file that comes decides.
 const causes = new Map<string, EndCause>([
   ['timeexceeded', 'time-limit'],
   ['manual', 'stopped'],
@@ -71,11 +71,15 @@ const sentence = /stopped due to (\w+) reasons?/gi;
 function endCause(reason: string | undefined, errors: string[]): EndCause {
   const words = reason?.toLowerCase() ?? '';
   const told = [...words.matchAll(sentence)].map((match) => match[1] ?? '');
-  const found = new Set((told.length > 0 ? told : [words]).map((word) => causes.get(word) ?? 'unknown'));
+  const found = new Set((told.length > 0 ? told : [words]).map(causeOf));
   if (errors.length > 0 && (found.has('unknown') || found.has('error'))) return 'error';
   const [only = 'unknown'] = found;
   // Instances that ended for different reasons: an error of one is worth telling, the rest is not one reason.
   return found.size === 1 ? only : found.has('error') ? 'error' : 'unknown';
+}
+
+function causeOf(word: string): EndCause {
+  return causes.get(word) ?? (/size|byte/.test(word) ? 'size-limit' : 'unknown');
 }
 
 /** ARM writes ISO times with up to seven digits; an old form of it is not a time we can trust, and no reason to fail. */

@@ -1,0 +1,412 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { CaptureAccounts } from '../../shared/catalog/accounts.ts';
+import { Catalog } from '../../shared/catalog/catalog.ts';
+import { CaptureStore } from '../../shared/catalog/store.ts';
+import { systemClock } from '../../shared/clock.ts';
+import type { CaptureAccount, Times } from '../../shared/config.ts';
+import { AzureProvider } from '../../shared/provider/azure/azure.ts';
+import type { CaptureRequest, Limits, ProviderName } from '../../shared/provider/provider.ts';
+import { Admission } from '../../shared/run/admission.ts';
+import { Launcher } from '../../shared/run/launcher.ts';
+import { Lifecycle } from '../../shared/run/lifecycle.ts';
+import { isFinal, type Run, type StopReason } from '../../shared/run/run.ts';
+import { RunStore } from '../../shared/run/store.ts';
+import { Emulator, STORAGE_ID, SUBSCRIPTION, ask, machine, startStorage, type Storage } from '../arm/harness.ts';
+import { MemoryTable } from '../memory-table.ts';
+import { until } from '../until.ts';
+
+/**
+ * Two hundred runs side by side on a cloud in which everything goes wrong that is known to go wrong: each machine has a fault of
+ * its own, and a share of all calls fails besides. Every run must end with the reason that its fault gives, and nothing may be
+ * left running. The faults are dealt by a seed; which call fails besides depends on the order of the calls.
+ */
+const seed = 20_261_122;
+const runCount = 200;
+
+// All waits short, since the time is real. What is left of them must be longer than a round of poll over all runs.
+const times: Times = {
+  startDeadlineMs: 2000,
+  callTimeoutMs: 1500,
+  acceptedTimeoutMs: 30_000,
+  startingTimeoutMs: 20_000,
+  startRetryMs: 1000,
+  stopRetryMs: 1500,
+  stoppingAlarmMs: 6000,
+  fileTimeoutMs: 8000,
+  filesSettleMs: 3000,
+  limitGraceMs: 1500,
+};
+const limits: Limits = { durationSeconds: 2, sizeBytes: 10_000_000 };
+
+/** How a run may end: by state, verdict code and stop reason, whoever stopped it. */
+type End = { state: Run['state']; verdict: string; stop?: StopReason; by?: 'cloud' | 'tripcap'; says?: RegExp };
+
+type Case = {
+  /** Faults of the machine, as the emulator's control call takes them. */
+  machine?: Record<string, unknown>;
+  /** In the machine's name, where the name is the fault. */
+  named?: string;
+  target?: string;
+  capture?: CaptureRequest;
+  limits?: Partial<Limits>;
+  /** Done once the run is running. */
+  then?: (run: Run, name: string) => Promise<unknown>;
+  /** `ignored`: when it was looked up before the run was recorded, there is no run at all. */
+  end: End & { ignored?: 'unknown-target' };
+};
+
+const captured = (more: Partial<End> = {}): End => ({
+  state: 'completed',
+  verdict: 'captured',
+  stop: 'time-limit',
+  ...more,
+});
+const outOfTime = (more: Partial<End> = {}): End => captured({ by: 'tripcap', ...more });
+const failed = (verdict: string, says: RegExp): End => ({ state: 'failed', verdict, says });
+
+const cases: Record<string, Case> = {
+  'nothing wrong': { end: captured() },
+  'an operator stops it': {
+    limits: { durationSeconds: 60 },
+    then: ({ id }) => app.lifecycle.stop(id, 'operator'),
+    end: captured({ stop: 'operator' }),
+  },
+  'somebody else stops it': {
+    limits: { durationSeconds: 60 },
+    then: (run) => insist('POST', `${run.session?.id}/stop`),
+    end: captured({ stop: 'cloud', by: 'cloud' }),
+  },
+  'somebody else deletes it': {
+    limits: { durationSeconds: 60 },
+    then: (run) => insist('DELETE', run.session?.id ?? ''),
+    end: captured({ stop: 'lost', by: 'cloud' }),
+  },
+  'it reaches its size': {
+    limits: { durationSeconds: 60, sizeBytes: 3000 },
+    end: captured({ stop: 'size-limit', by: 'cloud' }),
+  },
+  'it reaches its size, without a word for it': {
+    machine: { sizeStopReason: null },
+    limits: { durationSeconds: 60, sizeBytes: 3000 },
+    end: captured({ stop: 'size-limit', by: 'cloud' }),
+  },
+  'the create fails': {
+    machine: { create: { code: 'InternalServerError', message: 'An error occurred.' } },
+    end: failed('start-failed', /InternalServerError: An error occurred\./),
+  },
+  'the agent never starts': {
+    machine: { create: 'stuck' },
+    end: { ...failed('start-failed', /AgentStopped|An error occurred/), stop: 'lost', by: 'tripcap' },
+  },
+  'no agent': { named: 'noagent', end: failed('agent-missing', /no Network Watcher agent extension/) },
+  'a failed agent': { named: 'agentfailed', end: failed('agent-failed', /in state Failed/) },
+  'no machine': {
+    named: 'missing',
+    end: { ...failed('target-not-found', /was not found/), ignored: 'unknown-target' },
+  },
+  'the app may not create': {
+    machine: { calls: [{ on: 'create', answer: '403' }] },
+    end: failed('forbidden', /AuthorizationFailed/),
+  },
+  'the agent stops': {
+    limits: { durationSeconds: 60 },
+    then: (_, name) => machineFaults(name, { errors: ['AgentStopped'] }),
+    end: { state: 'completed', verdict: 'captured', stop: 'cloud', by: 'cloud', says: /AgentStopped/ },
+  },
+  'storage refuses the file': {
+    limits: { durationSeconds: 60 },
+    then: (_, name) => machineFaults(name, { errors: ['LocalFileFailed', 'StorageFailed'] }),
+    end: {
+      state: 'completed',
+      verdict: 'agent-error',
+      stop: 'cloud',
+      by: 'cloud',
+      says: /LocalFileFailed, StorageFailed/,
+    },
+  },
+  'the machine is deleted': {
+    limits: { durationSeconds: 60 },
+    then: (_, name) => machineFaults(name, { machine: 'gone' }),
+    end: { state: 'completed', verdict: 'target-gone', stop: 'cloud', by: 'cloud', says: /no longer exists/ },
+  },
+  'the machine is deleted, and its capture runs on': {
+    machine: { limits: 'ignored' },
+    limits: { durationSeconds: 5 },
+    then: (_, name) => machineFaults(name, { machine: 'gone-running' }),
+    end: { state: 'completed', verdict: 'target-gone', stop: 'time-limit', says: /no longer exists/ },
+  },
+  'the time limit is not kept': { machine: { limits: 'ignored' }, end: outOfTime() },
+  'the time limit is not kept, and stops fail': { machine: { limits: 'ignored', stop: 'fail' }, end: outOfTime() },
+  'the time limit is not kept, and stops change nothing': {
+    machine: { limits: 'ignored', stop: 'no-effect' },
+    end: outOfTime(),
+  },
+  'the file never comes': { machine: { upload: 'never' }, end: captured({ verdict: 'no-file' }) },
+  'the file comes late': { machine: { uploadDelayMs: 3000 }, end: captured() },
+  'the file is cut': { machine: { upload: 'damaged' }, end: captured({ verdict: 'damaged' }) },
+  'the file is none': { machine: { upload: 'garbage' }, end: captured({ verdict: 'damaged' }) },
+  'the file is empty': { machine: { upload: 'empty' }, end: captured({ verdict: 'empty' }) },
+  'it never says how it is': { machine: { status: 'null' }, end: outOfTime() },
+  'it began long ago': { machine: { startTime: 'absurd' }, end: captured() },
+  'it began in an old notation': { machine: { startTime: 'old' }, end: captured() },
+  'it never began': { machine: { startTime: 'missing' }, end: captured() },
+  'operations take their time': { machine: { operationSeconds: 3 }, end: captured() },
+  'another operation holds it for a while': {
+    machine: { calls: [{ on: 'create', answer: '409', times: 2 }] },
+    end: captured(),
+  },
+  'the answer to its create is lost': {
+    machine: { nameTaken: 400, calls: [{ on: 'create', answer: 'reset', carriedOut: true, times: 1 }] },
+    end: captured(),
+  },
+  'gateways answer in HTML and in nothing': {
+    machine: {
+      calls: [
+        { on: ['create', 'get', 'status'], answer: 'html', times: 2 },
+        { on: ['get', 'status', 'delete'], answer: 'empty', times: 2 },
+      ],
+    },
+    end: captured(),
+  },
+  'an answer hangs': { machine: { calls: [{ on: 'status', answer: 'hang', times: 1 }] }, end: captured() },
+  'a ring of files': {
+    capture: { azure: { continuousCapture: true, captureSettings: { fileCount: 3, fileSizeInBytes: 4000 } } },
+    end: captured({ says: /in \d files|in one file/ }),
+  },
+  'a scale set': { target: 'frontend', end: captured({ says: /in 3 files/ }) },
+};
+
+let storage: Storage;
+let emulator: Emulator;
+let app: Awaited<ReturnType<typeof startApp>>;
+beforeAll(async () => {
+  storage = await startStorage();
+  emulator = await Emulator.start(storage.connectionString, ['--no-tcpdump', '--pace', '0.02']);
+});
+afterAll(async () => {
+  await app?.stop();
+  await emulator?.[Symbol.asyncDispose]();
+  await storage?.stop();
+});
+
+/** What somebody else does in the cloud, until it is done. */
+const insist = (method: string, path: string) =>
+  until(`${method} ${path}`, async () => {
+    const { status } = await emulator.arm(method, path).catch(() => ({ status: 0 }));
+    return status >= 200 && status < 300;
+  });
+
+const machineFaults = (name: string, faults: object) => emulator.control({ machines: { [name]: faults } });
+
+/** The app without its triggers: a poll after the other, and a queue whose messages are dealt with when they are due. */
+function startApp() {
+  const clock = systemClock;
+  const account: CaptureAccount = {
+    id: STORAGE_ID,
+    name: 'devstoreaccount1',
+    regions: ['*'],
+    connectionName: 'LOGS',
+    connection: { kind: 'connectionString', value: storage.connectionString },
+  };
+  const provider = new AzureProvider({
+    endpoint: emulator.url,
+    audience: emulator.url,
+    apiVersion: '2025-07-01',
+    subscriptions: [SUBSCRIPTION],
+    installation: 'main',
+    captureAccounts: [account],
+    credential: { getToken: async () => ({ token: 'none', expiresOnTimestamp: 0 }) },
+    now: () => clock.now(),
+  });
+  const errors: string[] = [];
+  const log = {
+    info: () => {},
+    warn: () => {},
+    error: (message: string, details?: object) => errors.push(`${message} ${JSON.stringify(details)}`),
+  };
+  const runs = new RunStore(new MemoryTable());
+  const state = new MemoryTable();
+  const captures = new CaptureStore(new MemoryTable());
+  const accounts = new CaptureAccounts(
+    [account],
+    () => {
+      throw new Error('no identity here');
+    },
+    clock,
+  );
+  const catalog = new Catalog({ accounts, captures, runs, state, clock, log });
+  const waiting: { message: Record<string, string>; at: number }[] = [];
+  const queue = {
+    send: async (message: Record<string, string>, delayMs: number) =>
+      void waiting.push({ message, at: Date.now() + delayMs }),
+  };
+  const providers = new Map<ProviderName, AzureProvider>([['azure', provider]]);
+  const lifecycle = new Lifecycle({
+    runs,
+    providers,
+    catalog,
+    accounts: accounts.names,
+    queue,
+    clock,
+    times,
+    log,
+    changed: see,
+  });
+  const launcher = new Launcher({
+    runs,
+    admission: new Admission(state, runs),
+    lifecycle,
+    providers,
+    clock,
+    times,
+    trace: () => undefined,
+  });
+
+  let stopped = false;
+  const watchers = new Map<string, ((run: Run) => void)[]>();
+  function see(run: Run): void {
+    for (const tell of watchers.get(run.id) ?? []) tell(run);
+  }
+  /** The run when it first is as wished for. */
+  async function seen(run: Run, wished: (run: Run) => boolean): Promise<Run> {
+    return new Promise((resolve) => {
+      const tell = (now: Run): void => {
+        if (wished(now)) resolve(now);
+      };
+      watchers.set(run.id, [...(watchers.get(run.id) ?? []), tell]);
+      // It may be so already.
+      void runs.get(run.id).then((now) => now && tell(now));
+    });
+  }
+  const dealWith = async ({
+    run,
+    account: name = '',
+    container = '',
+    blob = '',
+  }: Record<string, string>): Promise<void> => {
+    await (run === undefined ? lifecycle.addFile(name, container, blob) : lifecycle.step(run));
+  };
+  const again = async (work: () => Promise<unknown>): Promise<void> => {
+    while (!stopped) {
+      await work();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  const triggers = [
+    again(() => lifecycle.stepAll()),
+    again(async () => {
+      const due = waiting.filter(({ at }) => at <= Date.now());
+      for (const message of due) waiting.splice(waiting.indexOf(message), 1);
+      await Promise.all(
+        // What fails comes back, as with the real queue.
+        due.map(({ message }) => dealWith(message).catch(() => waiting.push({ message, at: Date.now() + 1000 }))),
+      );
+    }),
+  ];
+  return {
+    provider,
+    lifecycle,
+    launcher,
+    runs,
+    seen,
+    errors,
+    stop: async () => {
+      stopped = true;
+      await Promise.all(triggers);
+    },
+  };
+}
+
+/** Numbers from 0 to 1 that follow from the seed (mulberry32). */
+function random(from: number): () => number {
+  let state = from;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Every case at least once, the rest by lot. */
+function deal(): { case: string; name: string }[] {
+  const next = random(seed);
+  const names = Object.keys(cases);
+  return Array.from({ length: runCount }, (_, i) => {
+    const kind = names[i] ?? names[Math.floor(next() * names.length)] ?? '';
+    const { named, target } = cases[kind] ?? {};
+    return { case: kind, name: target ?? `m${i}${named ?? ''}` };
+  });
+}
+
+/** Calls that may be under way at one time: the others wait. */
+function atMost(count: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = count;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
+  };
+}
+
+/** Starts one run, does what belongs to its case, and waits for its end; what is wrong with that. */
+async function live(kind: string, name: string, index: number): Promise<string | undefined> {
+  const { capture = {}, limits: more, then, target, end } = cases[kind] as Case;
+  const id = target ? machine(target).replace('virtualMachines', 'virtualMachineScaleSets') : machine(name);
+  const launched = await app.launcher.launch({
+    idParts: ['faults', String(index)],
+    target: id.toLowerCase(),
+    trigger: { kind: 'runbook' },
+    capture,
+    limits: { ...limits, ...more },
+  });
+  if (launched.ignored)
+    return launched.ignored.reason === end.ignored ? undefined : `${kind} (${name}): ${launched.ignored.detail}`;
+  const { run: started } = launched;
+  if (then) {
+    const running = await app.seen(started, ({ state }) => state === 'running' || isFinal(state));
+    if (!isFinal(running.state)) await then(running, name);
+  }
+  const run = await app.seen(started, ({ state }) => isFinal(state));
+  const { state, verdict, stop, timeline } = run;
+  const story = timeline.map(({ event, detail }) => `${event}${detail ? ` (${detail.slice(0, 90)})` : ''}`).join(', ');
+  const right =
+    state === end.state &&
+    verdict?.code === end.verdict &&
+    (end.stop === undefined || end.stop === stop?.reason) &&
+    (end.by === undefined || end.by === stop?.by) &&
+    (end.says === undefined || end.says.test(`${verdict.summary} ${story}`));
+  return right
+    ? undefined
+    : `${kind} (${name}): ${state} ${verdict?.code} ${stop?.reason} by ${stop?.by}\n    ${story}`;
+}
+
+it(
+  `${runCount} runs in a cloud full of faults (seed ${seed}) end as they must, and nothing is left running`,
+  { timeout: 120_000 },
+  async () => {
+    const dealt = deal();
+    const faults = dealt.flatMap(({ case: kind, name }) => (cases[kind]?.machine ? [[name, cases[kind].machine]] : []));
+    const set = await emulator.control({ random: { seed, rate: 0.03 }, machines: Object.fromEntries(faults) });
+    expect(set.status).toBe(200);
+    app = startApp();
+
+    const inTurn = atMost(60);
+    const wrong = await Promise.all(dealt.map(({ case: kind, name }, i) => inTurn(() => live(kind, name, i))));
+    const faulty = wrong.filter((text) => text !== undefined);
+    expect(faulty, faulty.join('\n')).toEqual([]);
+
+    // Nobody was asked again before the time that ARM named.
+    expect((await ask(`${emulator.url}/_control`, {})).body.violations).toBe(0);
+    await emulator.control(null);
+    await until('no run left to be dealt with', async () => (await app.runs.open()).length === 0);
+    expect(await app.provider.list(AbortSignal.timeout(10_000))).toEqual([]);
+  },
+);
