@@ -4,6 +4,7 @@ import './captures.ts';
 import './catalog.ts';
 import './health.ts';
 import './poll.ts';
+import './retention.ts';
 import './runs.ts';
 import './schedule.ts';
 import './sessions.ts';

@@ -19,6 +19,19 @@ const lazy: Plugin = {
   },
 };
 
+/**
+ * The exporter of Application Insights would ask a service of its maker, once an hour, which statistics of itself to send. None are
+ * sent here, so nothing is asked: the app talks to the addresses in its settings and to no others.
+ */
+const noRemoteSettings: Plugin = {
+  name: 'no-remote-settings',
+  setup(part) {
+    part.onLoad({ filter: /monitor-opentelemetry-exporter[\\/].*[\\/]configurationWorker\.js$/ }, () => ({
+      contents: 'export class ConfigurationWorker { shutdown() {} }',
+    }));
+  },
+};
+
 const nameOf = (file: string): string => basename(file, '.lazy.ts');
 
 const common: BuildOptions = {
@@ -38,7 +51,7 @@ const common: BuildOptions = {
   sourcemap: 'linked',
   sourcesContent: false,
   logLevel: 'warning',
-  plugins: [lazy],
+  plugins: [lazy, noRemoteSettings],
 };
 
 rmSync(resolve(root, 'dist'), { recursive: true, force: true });

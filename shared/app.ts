@@ -3,6 +3,7 @@ import { Catalog } from './catalog/catalog.ts';
 import type { Capture } from './catalog/entry.ts';
 import { CaptureStore } from './catalog/store.ts';
 import { parseAzureMonitorAlert } from './alert/azure-monitor.ts';
+import { inAllClouds } from './alert/computers.ts';
 import { parsePayload } from './alert/payload.ts';
 import { receiveAlert, takeUpUnsettled, type Receipt } from './alert/receive.ts';
 import { AlertStore } from './alert/store.ts';
@@ -14,6 +15,7 @@ import type { Log } from './log.ts';
 import { Problem } from './problem.ts';
 import { AzureProvider } from './provider/azure/azure.ts';
 import type { CaptureRequest, Limits, Provider, ProviderName } from './provider/provider.ts';
+import { retain, type RetentionOutcome } from './retention/retention.ts';
 import { startDue } from './rule/due.ts';
 import { RulesSource } from './rule/source.ts';
 import { Admission } from './run/admission.ts';
@@ -25,6 +27,10 @@ import { listSessions, type MarkedSession } from './run/sessions.ts';
 import { RunStore } from './run/store.ts';
 import { BlobArchive } from './storage/archive.ts';
 import { once } from './once.ts';
+import { ApplicationInsights } from './telemetry/insights.ts';
+import { Reporting } from './telemetry/reporting.ts';
+import type { Invocation } from './telemetry/signals.ts';
+import { noTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { connectBlobs, connectQueues, connectTable, type IdentityFor } from './storage/connect.ts';
 import { AzureQueue } from './storage/queue.ts';
 import { AzureTable } from './storage/table.ts';
@@ -45,17 +51,23 @@ export type App = {
   startDue(): Promise<void>;
   addFile(account: string, container: string, blob: string): Promise<Capture | undefined>;
   sweep(): Promise<void>;
+  retain(): Promise<RetentionOutcome>;
   sessions(filter: { provider?: string | undefined; region?: string | undefined }): Promise<MarkedSession[]>;
   fileLink(id: string): Promise<string>;
   health(): Promise<Health>;
+  telemetry: Pick<Telemetry, 'load' | 'flush'>;
 };
 
-/** The composition root: puts the parts together, the only place that knows them all. Does no I/O by itself. */
+/**
+ * The composition root: puts the parts together, the only place that knows them all. Does no I/O by itself. `invocation` tells in
+ * which function call something happens.
+ */
 export function createApp(
   config: Config,
   environment: Readonly<Record<string, string | undefined>>,
   clock: Clock,
   log: Log,
+  invocation: () => Invocation | undefined,
 ): App {
   const { times } = config;
   const identities = new Map<string | undefined, ManagedIdentity>();
@@ -76,17 +88,34 @@ export function createApp(
   const blobs = once(async () => connectBlobs(state(), identityFor, 'state'));
   const queues = once(async () => connectQueues(state(), identityFor));
 
+  const telemetry: Telemetry = config.telemetry
+    ? new Reporting({
+        sink: new ApplicationInsights({
+          ...config.telemetry,
+          credential: config.telemetry.identity && identityFor(config.telemetry.identity.clientId),
+          clock,
+          log,
+        }),
+        run: (id) => runs.get(id),
+        firedAt: async (id) => new Date((await alerts.require(id)).firedAt),
+        invocation,
+        clock,
+        log,
+      })
+    : noTelemetry;
   const providers = new Map<ProviderName, Provider>();
   if (config.azure) {
     providers.set(
       'azure',
-      new AzureProvider({
-        ...config.azure,
-        installation: config.installation,
-        captureAccounts: config.captureAccounts,
-        credential: identityFor(config.azure.clientId),
-        now: () => clock.now(),
-      }),
+      telemetry.watched(
+        new AzureProvider({
+          ...config.azure,
+          installation: config.installation,
+          captureAccounts: config.captureAccounts,
+          credential: identityFor(config.azure.clientId),
+          now: () => clock.now(),
+        }),
+      ),
     );
   }
   // Every configured cloud's documented limits; what a cloud does not know it does not complain about.
@@ -116,7 +145,7 @@ export function createApp(
     clock,
     times,
     log,
-    changed: () => undefined,
+    changed: (after, before) => telemetry.runChanged(after, before),
   });
   const launcher = new Launcher({
     runs,
@@ -125,12 +154,30 @@ export function createApp(
     providers,
     clock,
     times,
-    trace: () => undefined,
+    trace: () => invocation()?.trace,
   });
   const currentRules = () => rules.current();
 
-  const receiving = { alerts, archive, runs, lifecycle, launcher, rules: currentRules, clock, log };
+  const machinesNamed = inAllClouds(providers);
+  const receiving = {
+    alerts,
+    archive,
+    runs,
+    lifecycle,
+    launcher,
+    machinesNamed,
+    rules: currentRules,
+    clock,
+    times,
+    log,
+  };
   const parseAlert = (payload: Uint8Array) => parseAzureMonitorAlert(parsePayload(payload));
+  const addFile = async (account: string, container: string, blob: string): Promise<Capture | undefined> => {
+    const since = clock.now();
+    const capture = await lifecycle.addFile(account, container, blob);
+    telemetry.fileAdded(capture, since);
+    return capture;
+  };
   const startedAt = clock.now();
 
   return {
@@ -145,8 +192,21 @@ export function createApp(
     alerts,
     runs,
     captures,
-    receiveAzureMonitor: async (payload) => receiveAlert(receiving, parseAlert(payload), payload),
-    startRunbook: (body, idempotencyKey) => startRunbook(launcher, check, body, idempotencyKey),
+    async receiveAzureMonitor(payload) {
+      const since = clock.now();
+      const alert = parseAlert(payload);
+      const receipt = await receiveAlert(receiving, alert, payload);
+      telemetry.alertReceived(alert, receipt, since);
+      return receipt;
+    },
+    async startRunbook(body, idempotencyKey) {
+      try {
+        return await startRunbook(launcher, check, body, idempotencyKey);
+      } catch (error) {
+        telemetry.startFailed(error);
+        throw error;
+      }
+    },
     async stopRun(id) {
       await runs.require(id);
       return lifecycle.stop(id, 'operator');
@@ -160,16 +220,17 @@ export function createApp(
     },
     async poll() {
       const { open, alarms } = await lifecycle.stepAll();
+      telemetry.polled({ open, alarms });
       await tables.state.put('heartbeat', 'poll', { at: clock.now().toISOString(), open, alarms });
       await takeUpUnsettled(receiving, parseAlert);
     },
     startDue: () => startDue({ state: tables.state, launcher, rules: currentRules, clock, log }),
-    addFile: (account, container, blob) => lifecycle.addFile(account, container, blob),
+    addFile,
     async sweep() {
       for (const account of accounts.names) {
         try {
           const found = await catalog.sweep(account, config.captureContainer, async (blob) => {
-            await lifecycle.addFile(account, config.captureContainer, blob);
+            await addFile(account, config.captureContainer, blob);
           });
           if (found > 0) log.warn(`sweep: ${found} files in ${account} had not been catalogued by their events`);
         } catch (error) {
@@ -177,6 +238,20 @@ export function createApp(
         }
       }
     },
+    retain: () =>
+      retain({
+        runs,
+        alerts,
+        captures,
+        accounts,
+        archive,
+        state: tables.state,
+        admission: new Admission(tables.state, runs),
+        rules: currentRules,
+        lifetimes: config.lifetimes,
+        clock,
+        log,
+      }),
     sessions: (filter) => listSessions(providers, runs, clock, filter),
     async fileLink(id) {
       const { account, container, blob } = await captures.require(id);
@@ -185,5 +260,6 @@ export function createApp(
       return accounts.link(account, container, blob);
     },
     health: () => readHealth({ config, rules: currentRules, state: tables.state, clock, startedAt }),
+    telemetry,
   };
 }

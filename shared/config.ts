@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net';
+import { readTelemetry, type TelemetryConfig } from './telemetry/settings.ts';
 
 /**
  * The app's settings, read once from the environment that is passed in. Nothing else reads the environment.
@@ -46,15 +47,28 @@ export type Config = {
   rulesFile: string;
   /** Easy Auth stands before the app, so that its x-ms-client-principal header can be believed. */
   easyAuth: boolean;
-  schedules: { poll: string; schedule: string; sweep: string };
+  schedules: { poll: string; schedule: string; sweep: string; retention: string };
   times: Times;
+  lifetimes: Lifetimes;
+  /** Absent: no telemetry is sent. */
+  telemetry: TelemetryConfig | undefined;
   problems: readonly string[];
+};
+
+/** How long what is recorded lives, in milliseconds; undefined = for ever. */
+export type Lifetimes = {
+  /** Runs, alerts, entries of the catalogue and what belongs to them. */
+  historyMs: number | undefined;
+  /** The payloads of alerts as they came. */
+  rawAlertMs: number | undefined;
 };
 
 /** All in milliseconds. */
 export type Times = {
   /** How long a webhook or runbook call may wait for the cloud before the queue takes over. */
   startDeadlineMs: number;
+  /** How long one call on a cloud may take that nobody waits for; a start three times as long. */
+  callTimeoutMs: number;
   /** accepted → failed */
   acceptedTimeoutMs: number;
   /** starting → stopping */
@@ -120,9 +134,25 @@ export const settings = {
     default: '0 */5 * * * *',
     about: 'How often containers are searched for files whose event was missed (NCRONTAB).',
   },
+  TRIPCAP_HISTORY_DAYS: {
+    default: '400',
+    about: 'Runs, alerts and entries of the catalogue are removed when they are older than this; whole days, or never.',
+  },
+  TRIPCAP_RAW_ALERT_DAYS: {
+    default: '90',
+    about: 'Payloads of alerts as they came are removed when they are older than this; whole days, or never.',
+  },
+  TRIPCAP_RETENTION_SCHEDULE: {
+    default: '0 30 3 * * *',
+    about: 'How often what has outlived its time is looked for (NCRONTAB).',
+  },
   TRIPCAP_START_DEADLINE_SECONDS: {
     default: '3',
     about: 'How long a request waits for the cloud before the queue takes over.',
+  },
+  TRIPCAP_CALL_TIMEOUT_SECONDS: {
+    default: '10',
+    about: 'How long a call on the cloud may take that no request waits for; a start may take three times as long.',
   },
   TRIPCAP_ACCEPTED_TIMEOUT_SECONDS: { default: '120', about: 'accepted fails after this.' },
   TRIPCAP_STARTING_TIMEOUT_SECONDS: { default: '300', about: 'starting is stopped after this.' },
@@ -138,7 +168,18 @@ export const settings = {
     default: '20',
     about: 'A session that overruns its time limit by this is stopped by us.',
   },
+  APPLICATIONINSIGHTS_CONNECTION_STRING: {
+    default: '',
+    about: 'Connection string of Application Insights; empty: no telemetry is sent.',
+  },
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: {
+    default: '',
+    about: 'Authorization=AAD, or Authorization=AAD;ClientId=…: telemetry is sent with tokens of the managed identity.',
+  },
 } as const;
+
+// A hundred years.
+const mostDays = 36_500;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -151,6 +192,16 @@ export function readConfig(env: Environment): Config {
     if (Number.isFinite(value) && value >= 0 && value <= 86_400) return value * 1000;
     problems.push(`${name} must be a number of seconds from 0 to 86400; it is "${text(name)}"`);
     return Number(settings[name].default) * 1000;
+  };
+  // What is no number of days is no leave to remove anything.
+  const days = (name: 'TRIPCAP_HISTORY_DAYS' | 'TRIPCAP_RAW_ALERT_DAYS'): number | undefined => {
+    const value = text(name);
+    if (value.toLowerCase() === 'never') return undefined;
+    if (/^[1-9]\d*$/.test(value) && Number(value) <= mostDays) return Number(value) * 86_400_000;
+    problems.push(
+      `${name} must be a whole number of days from 1 to ${mostDays}, or never; it is "${value}", so nothing is removed`,
+    );
+    return undefined;
   };
 
   let installation = text('TRIPCAP_INSTALLATION');
@@ -181,9 +232,11 @@ export function readConfig(env: Environment): Config {
       poll: text('TRIPCAP_POLL_SCHEDULE'),
       schedule: text('TRIPCAP_SCHEDULE_SCHEDULE'),
       sweep: text('TRIPCAP_SWEEP_SCHEDULE'),
+      retention: text('TRIPCAP_RETENTION_SCHEDULE'),
     },
     times: {
       startDeadlineMs: seconds('TRIPCAP_START_DEADLINE_SECONDS'),
+      callTimeoutMs: seconds('TRIPCAP_CALL_TIMEOUT_SECONDS'),
       acceptedTimeoutMs: seconds('TRIPCAP_ACCEPTED_TIMEOUT_SECONDS'),
       startingTimeoutMs: seconds('TRIPCAP_STARTING_TIMEOUT_SECONDS'),
       startRetryMs: seconds('TRIPCAP_START_RETRY_SECONDS'),
@@ -193,6 +246,13 @@ export function readConfig(env: Environment): Config {
       filesSettleMs: seconds('TRIPCAP_FILES_SETTLE_SECONDS'),
       limitGraceMs: seconds('TRIPCAP_LIMIT_GRACE_SECONDS'),
     },
+    lifetimes: { historyMs: days('TRIPCAP_HISTORY_DAYS'), rawAlertMs: days('TRIPCAP_RAW_ALERT_DAYS') },
+    telemetry: readTelemetry(
+      text('APPLICATIONINSIGHTS_CONNECTION_STRING'),
+      text('APPLICATIONINSIGHTS_AUTHENTICATION_STRING'),
+      env,
+      problems,
+    ),
     problems,
   };
   return Object.freeze(config);

@@ -1,14 +1,16 @@
 import type { Clock } from '../clock.ts';
+import type { Times } from '../config.ts';
 import { sha256 } from '../id.ts';
 import type { Log } from '../log.ts';
-import { planAlert, type Ignored, type Plan } from '../rule/plan.ts';
+import { computersWanted, planAlert, testIgnored, type Ignored, type Plan } from '../rule/plan.ts';
 import type { RuleSet } from '../rule/rule.ts';
 import type { Launcher } from '../run/launcher.ts';
 import type { Lifecycle } from '../run/lifecycle.ts';
 import type { RunStore } from '../run/store.ts';
 import type { Archive } from '../storage/archive.ts';
 import type { Alert } from './alert.ts';
-import { alertId, clipped, type AlertRecord, type AlertStore, type PlannedRun } from './store.ts';
+import { lookUpComputers, type FindMachines } from './computers.ts';
+import { alertId, clipped, type AlertRecord, type AlertStore, type PlannedRun, type Unsettled } from './store.ts';
 
 export type ReceiveParts = {
   alerts: AlertStore;
@@ -16,8 +18,10 @@ export type ReceiveParts = {
   runs: RunStore;
   lifecycle: Lifecycle;
   launcher: Launcher;
+  machinesNamed: FindMachines;
   rules: () => Promise<RuleSet>;
   clock: Clock;
+  times: Times;
   log: Log;
 };
 
@@ -30,9 +34,15 @@ export type Receipt = {
   ignored: Ignored[];
 };
 
+/** What became of a notification. `pending`: something could not be found out now, and it is to be dealt with again. */
+type Dealt = { receipt: Receipt; pending: boolean };
+
 // What a process that died has left behind is taken up after this, and no longer worth a capture after that.
 const takeUpAfterMs = 30_000;
 const takeUpBeforeMs = 15 * 60_000;
+const takeUpAtOnce = 200;
+// Nobody waits for the answer then, but the next poll.
+const takeUpLookUpMs = 10_000;
 
 /**
  * Takes in one notification: records it, and starts or stops what it asks for. A repeat gives the same answer with
@@ -45,61 +55,84 @@ export async function receiveAlert(parts: ReceiveParts, alert: Alert, payload: U
   // A name that follows from the content: a repeat writes the same blob, a different payload never overwrites one.
   const mark = `${id}-${alert.condition}`;
   const name = `${alert.source}/${id}/${sha256(text).slice(0, 16)}.json`;
-  await Promise.all([
-    parts.archive.put(name, text),
-    parts.alerts.markUnsettled(mark, { payload: name, at: now.toISOString() }),
-  ]);
-  return dealWith(parts, alert, mark, now);
+  const unsettled = { payload: name, at: now.toISOString() };
+  await Promise.all([parts.archive.put(name, text), parts.alerts.markUnsettled(mark, unsettled)]);
+  // Half of what the sender may wait: the other half is for the starts.
+  return dealWith(parts, alert, { mark, value: unsettled }, now, parts.times.startDeadlineMs / 2);
 }
 
-async function dealWith(parts: ReceiveParts, alert: Alert, mark: string, now: Date): Promise<Receipt> {
-  const receipt = await (alert.condition === 'fired'
-    ? receiveFired(parts, alert, now)
+async function dealWith(
+  parts: ReceiveParts,
+  alert: Alert,
+  { mark, value }: { mark: string; value: Unsettled },
+  now: Date,
+  lookUpMs: number,
+): Promise<Receipt> {
+  const { receipt, pending } = await (alert.condition === 'fired'
+    ? receiveFired(parts, alert, now, lookUpMs)
     : receiveResolved(parts, alert, now));
-  await parts.alerts.settle(mark);
+  if (!pending) await parts.alerts.settle(mark);
+  else if (!value.pending) await parts.alerts.markUnsettled(mark, { ...value, pending });
   const { runs, stopped, ignored } = receipt;
   const reasons = [...new Set(ignored.map((i) => i.reason))].join(', ');
-  const what = `${runs.length} runs, ${stopped.length} stopped${reasons ? `, ignored: ${reasons}` : ''}`;
+  const what = `${runs.length} runs, ${stopped.length} stopped${reasons ? `, ignored: ${reasons}` : ''}${pending ? '; it is tried again' : ''}`;
   parts.log.info(`alert "${alert.rule.slice(0, 100)}" ${alert.condition}: ${what}`, { alert: receipt.alertId });
   return receipt;
 }
 
-/** Deals with what was recorded by a process that died before it was done: its sender need not deliver again. */
+/**
+ * Deals with what was recorded and not settled: by a process that died before it was done, or because machines could not be
+ * looked up. Its sender need not deliver again.
+ */
 export async function takeUpUnsettled(parts: ReceiveParts, parse: (payload: Uint8Array) => Alert): Promise<void> {
   const { alerts, archive, clock, log } = parts;
-  for (const { mark, value } of await alerts.unsettled(50)) {
-    const age = clock.now().getTime() - Date.parse(value.at);
-    if (age < takeUpAfterMs) continue;
-    try {
-      const text = age < takeUpBeforeMs ? await archive.get(value.payload) : undefined;
-      if (text === undefined) {
-        log.error('an alert was recorded and never dealt with, and is too old now', { alert: mark });
-        await alerts.settle(mark);
-        continue;
+  // All at once: none is to wait for another's look-ups, and poll not for the sum of them.
+  await Promise.all(
+    (await alerts.unsettled(takeUpAtOnce)).map(async ({ mark, value }) => {
+      const age = clock.now().getTime() - Date.parse(value.at);
+      if (age < takeUpAfterMs && !value.pending) return;
+      try {
+        const text = age < takeUpBeforeMs ? await archive.get(value.payload) : undefined;
+        if (text === undefined) {
+          const why = value.pending ? 'machines of an alert could not be looked up' : 'an alert was never dealt with';
+          log.error(`${why}; it was recorded, and is too old now`, { alert: mark });
+          await alerts.settle(mark);
+          return;
+        }
+        log.warn('an alert was recorded and is not settled; taking it up', { alert: mark });
+        const alert = parse(new TextEncoder().encode(text));
+        await dealWith(parts, alert, { mark, value }, clock.now(), takeUpLookUpMs);
+      } catch (error) {
+        // It is tried again until it is too old.
+        log.error('an alert cannot be dealt with', { alert: mark, error });
       }
-      log.warn('an alert was recorded and not dealt with; taking it up', { alert: mark });
-      await dealWith(parts, parse(new TextEncoder().encode(text)), mark, clock.now());
-    } catch (error) {
-      // The others are not to wait for it; it is tried again until it is too old.
-      log.error('an alert cannot be dealt with', { alert: mark, error });
-    }
-  }
+    }),
+  );
 }
 
-async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promise<Receipt> {
-  const { alerts, launcher, runs } = parts;
+async function receiveFired(parts: ReceiveParts, sent: Alert, now: Date, lookUpMs: number): Promise<Dealt> {
+  const { alerts, launcher, runs, clock } = parts;
   const rules = await parts.rules();
-  const plan =
-    rules.problems.length > 0
-      ? nothingInForce(alert, rules)
-      : planAlert(alert, rules.rules, (id) => launcher.target(id));
-  const blank = alerts.blank(alert, now);
-  const idParts = (rule: string, target: string): string[] => [blank.id, rule, target];
+  const inForce = rules.problems.length === 0;
+  const blank = alerts.blank(sent, now);
+  const target = (id: string) => launcher.target(id);
+  const wanted = inForce ? computersWanted(sent, rules.rules) : [];
+  let alert = sent;
+  let pending = false;
+  if (wanted.length > 0) {
+    // A repeat of what was dealt with asks no cloud.
+    const known = await alerts.get(blank.id);
+    if (known?.fired?.done) return { receipt: toReceipt(known, new Set()), pending };
+    const signal = clock.timeout(lookUpMs);
+    ({ alert, pending } = await lookUpComputers({ ...parts, target }, sent, wanted, signal));
+  }
+  const plan = inForce || alert.test ? planAlert(alert, rules.rules, target) : nothingInForce(alert, rules);
+  const idParts = (rule: string, id: string): string[] => [blank.id, rule, id];
   // Written before anything is started, so that the alert's end finds its runs even if this process dies half-way.
-  const planned = plan.runs.map(({ rule, target }) => ({
-    id: launcher.idOf(idParts(rule.name, target)),
-    rule: rule.name,
-    target,
+  const planned = plan.runs.map((run) => ({
+    id: launcher.idOf(idParts(run.rule.name, run.target)),
+    rule: run.rule.name,
+    target: run.target,
   }));
   const record = await alerts.update(blank, (r) => {
     if (r.fired?.done) return r;
@@ -109,12 +142,12 @@ async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promi
         receivedAt: r.fired?.receivedAt ?? now.toISOString(),
         done: false,
         planned: union(r.fired?.planned ?? [], planned),
-        runs: [],
-        ignored: [],
+        runs: r.fired?.runs ?? [],
+        ignored: r.fired?.ignored ?? [],
       },
     };
   });
-  if (record.fired?.done) return toReceipt(record, new Set());
+  if (record.fired?.done) return { receipt: toReceipt(record, new Set()), pending: false };
 
   const before = [record, ...(await alerts.related(record))];
   const resolvedBefore = before.some(
@@ -122,12 +155,16 @@ async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promi
       r.resolved !== undefined &&
       (r.id === record.id || (r.fired === undefined && new Date(r.resolved.at) >= alert.firedAt)),
   );
+  // What was refused when this alert was last looked at stays refused, however late this is.
+  const refused = record.fired?.ignored ?? [];
   const ignored = [...plan.ignored];
   const started: PlannedRun[] = [];
   const created = new Set<string>();
   await Promise.all(
     plan.runs.map(async ({ rule, target }) => {
       const id = launcher.idOf(idParts(rule.name, target));
+      const before = refused.find((i) => i.rule === rule.name && i.target === target);
+      if (before) return void ignored.push(before);
       if (resolvedBefore && rule.limits.stopOnResolve && !(await runs.get(id))) {
         ignored.push({
           rule: rule.name,
@@ -152,25 +189,32 @@ async function receiveFired(parts: ReceiveParts, alert: Alert, now: Date): Promi
       if (launched.created) created.add(id);
     }),
   );
-  // With the rules broken nothing is settled: a repeat may find them mended. Deliveries side by side add up: a run that one of
-  // them has started is nobody's "ignored".
-  const done = rules.problems.length === 0;
+  // With the rules broken, or a machine not looked up, it is not done: a repeat may find more. Deliveries side by side add up: a run
+  // that one of them has started is nobody's "ignored", and one that got further than this stays.
+  const done = (inForce || alert.test === true) && !pending;
   const settled = await alerts.update(blank, (r) => {
-    const all = union(r.fired?.done ? r.fired.runs : [], started);
+    const all = union(r.fired?.runs ?? [], started);
     const left = (r.fired?.done ? r.fired.ignored : ignored).filter(
       (i) => !all.some((run) => run.rule === i.rule && run.target === i.target),
     );
     return {
       ...r,
-      fired: { receivedAt: now.toISOString(), planned, ...r.fired, done, runs: all, ignored: capped(left) },
+      fired: {
+        receivedAt: now.toISOString(),
+        planned,
+        ...r.fired,
+        done: done || r.fired?.done === true,
+        runs: all,
+        ignored: capped(left),
+      },
     };
   });
   // The end may have come while the runs were being started; whoever brought it has marked the record first.
   if (settled.resolved) await stopRuns(parts, settled.fired?.runs ?? []);
-  return toReceipt(settled, created);
+  return { receipt: toReceipt(settled, created), pending: pending && settled.fired?.done !== true };
 }
 
-async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Promise<Receipt> {
+async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Promise<Dealt> {
   const { alerts } = parts;
   const blank = alerts.blank(alert, now);
   const mark = (record: AlertRecord): AlertRecord => ({
@@ -190,6 +234,10 @@ async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Pr
         (r) => r.fired !== undefined && new Date(r.firedAt) <= (alert.resolvedAt ?? now),
       );
   const marked = ended === undefined ? own : await alerts.update(ended, mark);
+  if (marked.id !== own.id) {
+    const endOf = marked.id;
+    await alerts.update(own, (r) => (r.resolved ? { ...r, resolved: { ...r.resolved, endOf } } : r));
+  }
   const stopped = await stopRuns(parts, marked.fired ? union(marked.fired.planned, marked.fired.runs) : []);
   const record = await alerts.update(marked, (r) =>
     r.resolved ? { ...r, resolved: { ...r.resolved, stopped: [...new Set([...r.resolved.stopped, ...stopped])] } } : r,
@@ -198,11 +246,13 @@ async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Pr
     ended === undefined
       ? 'Resolved, and nothing had fired that it ends; it is remembered'
       : 'A resolved alert starts nothing';
-  const ignored: Ignored[] =
-    alert.targets.length > 0
-      ? alert.targets.map((t) => ({ target: t.id, reason: 'resolved', detail }))
-      : [{ reason: 'resolved', detail }];
-  return { alertId: record.id, externalId: alert.externalId, runs: [], stopped, ignored: capped(ignored) };
+  const ignored = alert.test ? [testIgnored] : capped(forEachTarget(alert, 'resolved', detail));
+  return { receipt: { alertId: record.id, externalId: alert.externalId, runs: [], stopped, ignored }, pending: false };
+}
+
+function forEachTarget(alert: Alert, reason: Ignored['reason'], detail: string): Ignored[] {
+  if (alert.targets.length === 0) return [{ reason, detail }];
+  return alert.targets.map((t) => ({ target: t.id, reason, detail }));
 }
 
 /** Stops those of the runs whose rule says that the alert's end is theirs; tells which ended for it, now or before. */
@@ -223,10 +273,7 @@ async function stopRuns({ runs, lifecycle, log }: ReceiveParts, planned: Planned
 function nothingInForce(alert: Alert, rules: RuleSet): Plan {
   const first = rules.problems[0];
   const detail = `The rules file has ${rules.problems.length} problems, so no rule is in force; the first: line ${first?.line}: ${first?.path} ${first?.message}. See GET /api/health`;
-  return {
-    runs: [],
-    ignored: capped(alert.targets.map((t) => ({ target: t.id, reason: 'no-rule' as const, detail }))),
-  };
+  return { runs: [], ignored: capped(forEachTarget(alert, 'no-rule', detail)) };
 }
 
 function union(a: PlannedRun[], b: PlannedRun[]): PlannedRun[] {

@@ -1,7 +1,16 @@
 import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
 import type { Ignored } from '../rule/plan.ts';
-import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
+import {
+  expireEntry,
+  listKey,
+  listPage,
+  oldEntries,
+  type Expiring,
+  type ListEntry,
+  type ListQuery,
+  type Page,
+} from '../storage/list.ts';
 import type { Table } from '../storage/table.ts';
 import type { Alert } from './alert.ts';
 
@@ -11,6 +20,7 @@ export type PlannedRun = { id: string; rule: string; target: string };
 export type AlertRecord = {
   id: string;
   source: Alert['source'];
+  kind: Alert['kind'];
   externalId: string;
   originId?: string;
   rule: string;
@@ -24,12 +34,15 @@ export type AlertRecord = {
   receivedAt: string;
   /** The Fired notification came. `planned` is written before anything is started, the rest when it is `done`. */
   fired?: { receivedAt: string; done: boolean; planned: PlannedRun[]; runs: PlannedRun[]; ignored: Ignored[] };
-  /** The Resolved notification came, perhaps before the Fired one. */
-  resolved?: { receivedAt: string; at: string; stopped: string[] };
+  /** The Resolved notification came, perhaps before the Fired one. `endOf`: what it ended is the alert of that id. */
+  resolved?: { receivedAt: string; at: string; stopped: string[]; endOf?: string };
 };
 
-/** A notification that was recorded and not yet dealt with: `payload` names it in the archive. */
-export type Unsettled = { payload: string; at: string };
+/**
+ * A notification that was recorded and not yet dealt with: `payload` names it in the archive. `pending`: something could not be
+ * found out, so that nobody is at it any more.
+ */
+export type Unsettled = { payload: string; at: string; pending?: boolean };
 
 const keptTargets = 100;
 const relatedCount = 5;
@@ -51,7 +64,7 @@ export function alertId(alert: Alert): string {
  *   ('origin-…', time + id)     by the condition behind it and a target, the last fired first
  *   ('unsettled', id-condition) what was recorded and not yet dealt with: a process that dies half-way leaves it behind
  */
-export class AlertStore {
+export class AlertStore implements Expiring<AlertRecord> {
   readonly #table: Table;
 
   constructor(table: Table) {
@@ -73,6 +86,7 @@ export class AlertStore {
     return {
       id: alertId(alert),
       source: alert.source,
+      kind: alert.kind,
       externalId: alert.externalId,
       ...(alert.originId === undefined ? {} : { originId: alert.originId }),
       rule: alert.rule,
@@ -127,6 +141,23 @@ export class AlertStore {
     return rows.map(({ row, value }) => ({ mark: row, value }));
   }
 
+  old(until: Date, next: string | undefined): Promise<Page<ListEntry>> {
+    return oldEntries(this.#table, until, next);
+  }
+
+  /** Removes an old alert's record with the rows that it is found by; see expireEntry. */
+  expire(entry: ListEntry, keep: (record: AlertRecord) => Promise<boolean>): Promise<'removed' | 'gone' | 'kept'> {
+    return expireEntry<AlertRecord>(this.#table, entry, {
+      row: 'alert',
+      keyOf: (record) => listKey(new Date(record.receivedAt), record.id),
+      companions: (record) => {
+        const row = listKey(new Date(record.firedAt), record.id);
+        return keysOf(record).map((partition) => ({ partition, row, value: { id: record.id } }));
+      },
+      keep,
+    });
+  }
+
   /** Written before the record: no record without its entries; an entry that does not fit its record is passed over. */
   async #index(record: AlertRecord): Promise<void> {
     const fired = listKey(new Date(record.firedAt), record.id);
@@ -159,6 +190,7 @@ export function toAlertView(record: AlertRecord): Record<string, unknown> {
   const {
     id,
     source,
+    kind,
     externalId,
     rule,
     severity,
@@ -173,6 +205,7 @@ export function toAlertView(record: AlertRecord): Record<string, unknown> {
   return {
     id,
     source,
+    kind,
     externalId,
     rule,
     severity,
@@ -182,6 +215,7 @@ export function toAlertView(record: AlertRecord): Record<string, unknown> {
     condition: resolved ? 'resolved' : 'fired',
     firedAt,
     resolvedAt: resolved?.at,
+    endOf: resolved?.endOf,
     receivedAt,
     runs: fired?.runs ?? [],
     stopped: resolved?.stopped ?? [],

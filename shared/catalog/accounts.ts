@@ -3,7 +3,7 @@ import type { CaptureAccount } from '../config.ts';
 import type { Clock } from '../clock.ts';
 import { Problem } from '../problem.ts';
 import { once } from '../once.ts';
-import { connectBlobs, statusOf, storageCall, type IdentityFor } from '../storage/connect.ts';
+import { connectBlobs, errorCodeOf, statusOf, storageCall, type IdentityFor } from '../storage/connect.ts';
 
 /** A blob as it was found: `etag` names the version that the other members describe. */
 export type FoundBlob = { etag: string; bytes: number; modifiedAt: Date };
@@ -44,6 +44,23 @@ export class CaptureAccounts {
         };
       } catch (error) {
         if (statusOf(error) === 404) return undefined;
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Whether a file is surely gone: storage knows its container and says that there is no such blob. Throws when that cannot be
+   * told: the account is out of reach, refuses, is not configured any more, or has no such container.
+   */
+  async isGone(account: string, container: string, blob: string, signal: AbortSignal): Promise<boolean> {
+    const client = await this.#blob(account, container, blob);
+    return storageCall('look for a capture', async () => {
+      try {
+        await client.getProperties({ abortSignal: signal });
+        return false;
+      } catch (error) {
+        if (errorCodeOf(error) === 'BlobNotFound') return true;
         throw error;
       }
     });

@@ -1,6 +1,15 @@
 import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
-import { listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
+import {
+  expireEntry,
+  listKey,
+  listPage,
+  oldEntries,
+  type Expiring,
+  type ListEntry,
+  type ListQuery,
+  type Page,
+} from '../storage/list.ts';
 import type { Columns, Table } from '../storage/table.ts';
 import type { Capture } from './entry.ts';
 
@@ -17,7 +26,7 @@ export function captureId(account: string, container: string, blob: string): str
  *   ('index', time + id)      the list, newest first, with what can be filtered by
  *   ('run-…', time + id)      the list of one run's files
  */
-export class CaptureStore {
+export class CaptureStore implements Expiring<Capture> {
   readonly #table: Table;
 
   constructor(table: Table) {
@@ -36,10 +45,7 @@ export class CaptureStore {
 
   /** Writes an entry, unless a newer version of the blob was catalogued meanwhile. Its place in the lists stays the first one. */
   async save(capture: Capture, modifiedAt: Date): Promise<void> {
-    const columns: Columns = {
-      ...(capture.runId ? { run: capture.runId } : {}),
-      ...(capture.target ? { target: capture.target } : {}),
-    };
+    const columns = columnsOf(capture);
     for (let attempt = 0; attempt < 20; attempt++) {
       const row = await this.#table.get<Stored>(capture.id, 'capture');
       if (row && new Date(row.value.modifiedAt) > modifiedAt) return;
@@ -78,4 +84,49 @@ export class CaptureStore {
         : undefined;
     });
   }
+
+  old(until: Date, next: string | undefined): Promise<Page<ListEntry>> {
+    return oldEntries(this.#table, until, next);
+  }
+
+  /** Removes an old entry with all that was made of its file; see expireEntry. The one place where captures are removed. */
+  expire(entry: ListEntry, keep: (capture: Capture) => Promise<boolean>): Promise<'removed' | 'gone' | 'kept'> {
+    return expireEntry<Stored>(this.#table, entry, {
+      row: 'capture',
+      keyOf: ({ capture, listedAt }) => listKey(new Date(listedAt), capture.id),
+      companions: ({ capture }) =>
+        capture.runId === undefined
+          ? []
+          : [
+              {
+                partition: `run-${capture.runId}`,
+                row: entry.row,
+                value: { id: capture.id },
+                columns: columnsOf(capture),
+              },
+            ],
+      keep: ({ capture }) => keep(capture),
+    });
+  }
+
+  /**
+   * Takes away what is left of a run's list when no entry belongs to the run any more: rows of files that a later run has taken
+   * over. False when there are entries, or rows written after `until`, whose entries may be about to follow.
+   */
+  async releaseRun(runId: string, until: Date): Promise<boolean> {
+    const partition = `run-${runId}`;
+    const rows = await this.#table.scan<{ id: string }>(partition, { limit: 1000 });
+    const newest = rows[0];
+    if (newest && newest.row < listKey(until, '')) return false;
+    for (const { value } of rows) if ((await this.get(value.id))?.runId === runId) return false;
+    await Promise.all(rows.map(({ row, etag }) => this.#table.remove(partition, row, etag)));
+    return rows.length < 1000;
+  }
+}
+
+function columnsOf(capture: Capture): Columns {
+  return {
+    ...(capture.runId ? { run: capture.runId } : {}),
+    ...(capture.target ? { target: capture.target } : {}),
+  };
 }

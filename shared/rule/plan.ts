@@ -1,4 +1,4 @@
-import type { Alert } from '../alert/alert.ts';
+import { computerTypes, type Alert, type AlertTarget } from '../alert/alert.ts';
 import type { TargetAnswer } from '../provider/provider.ts';
 import { matchesGlob } from './glob.ts';
 import type { Rule } from './rule.ts';
@@ -21,52 +21,102 @@ export const ignoredReasons = [
 
 export type Ignored = { rule?: string; target?: string; reason: (typeof ignoredReasons)[number]; detail: string };
 
+/** What becomes of a test of an action group. */
+export const testIgnored: Ignored = {
+  reason: 'test',
+  detail: 'This is the test of an action group: alerts get here. A test starts nothing',
+};
+
 export type Plan = { runs: { rule: Rule; target: string }[]; ignored: Ignored[] };
 
 /** How many targets one alert or schedule may start captures on, per rule. */
 const maxTargets = 25;
 
-/** What an alert asks for by the rules: pure, so that a rules file can be tried out on alerts of the past. */
+/**
+ * What an alert asks for by the rules: pure, so that a rules file can be tried out on alerts of the past. Computer names were
+ * looked up before (see computersWanted) and carry their answers.
+ */
 export function planAlert(alert: Alert, rules: readonly Rule[], resolve: (id: string) => TargetAnswer): Plan {
+  if (alert.test) return { runs: [], ignored: [testIgnored] };
   const plan: Plan = { runs: [], ignored: [] };
   const answered = new Set<string>();
   const matching = rules.filter((rule) => matchesAlert(rule, alert));
+  const answerOf = (target: AlertTarget): Answer => {
+    const answer = target.answer ?? (target.computer ? notLookedUp : resolve(target.id));
+    if (answer.kind === 'target' || target.hint === undefined) return answer;
+    return { ...answer, detail: `${answer.detail}. ${target.hint}` };
+  };
   for (const rule of matching) {
-    const wanted =
-      rule.target === 'alert'
-        ? alert.targets.filter((t) => matchesType(rule, t.resourceType)).map((t) => t.id)
-        : rule.target;
-    for (const id of wanted) answered.add(id);
-    addTargets(plan, rule, wanted, resolve);
+    if (rule.target === 'alert') {
+      const wanted = alert.targets.filter((t) => matchesType(rule, t));
+      for (const { id } of wanted) answered.add(id);
+      addTargets(
+        plan,
+        rule,
+        wanted.map((t) => [t.id, answerOf(t)]),
+      );
+    } else {
+      for (const id of rule.target) answered.add(id);
+      addTargets(
+        plan,
+        rule,
+        rule.target.map((id) => [id, resolve(id)]),
+      );
+    }
   }
   if (alert.targets.length === 0 && matching.some((rule) => rule.target === 'alert')) {
-    plan.ignored.push({ reason: 'unknown-target', detail: 'The alert names no target' });
+    plan.ignored.push({
+      reason: 'unknown-target',
+      detail: 'The alert names no machine: give the rule a list of targets',
+    });
   } else if (alert.targets.length === 0 && matching.length === 0) {
     plan.ignored.push({ reason: 'no-rule', detail: noRule(alert) });
   }
   // Rules with lists of their own have answered for the whole alert.
   if (matching.length > 0 && matching.every((rule) => rule.target !== 'alert')) return plan;
-  for (const { id } of alert.targets) {
+  for (const target of alert.targets) {
+    const { id } = target;
     if (answered.has(id)) continue;
-    const answer = resolve(id);
+    // A computer name that nobody wants is not looked up, and a machine for all that is known.
+    const answer: Answer = target.computer && !target.answer ? { kind: 'target', id } : answerOf(target);
     if (answer.kind === 'refused') plan.ignored.push({ target: id, reason: answer.reason, detail: answer.detail });
     else plan.ignored.push({ target: answer.id, reason: 'no-rule', detail: noRule(alert) });
   }
   return plan;
 }
 
+/** The computer names that have to be looked up before planAlert: those that some rule would capture. */
+export function computersWanted(alert: Alert, rules: readonly Rule[]): AlertTarget[] {
+  if (alert.test) return [];
+  const taking = rules.filter((rule) => rule.target === 'alert' && matchesAlert(rule, alert));
+  return alert.targets.filter((t) => t.computer && !t.answer && taking.some((rule) => matchesType(rule, t)));
+}
+
 /** What a scheduled rule asks for when it comes due. */
 export function planSchedule(rule: Rule, resolve: (id: string) => TargetAnswer): Plan {
   const plan: Plan = { runs: [], ignored: [] };
-  if (rule.target !== 'alert') addTargets(plan, rule, rule.target, resolve);
+  if (rule.target === 'alert') return plan;
+  addTargets(
+    plan,
+    rule,
+    rule.target.map((id) => [id, resolve(id)]),
+  );
   return plan;
 }
 
-function addTargets(plan: Plan, rule: Rule, ids: readonly string[], resolve: (id: string) => TargetAnswer): void {
+/** As of a target, but also refused for its place in a long list. */
+type Answer = NonNullable<AlertTarget['answer']>;
+
+const notLookedUp: Answer = {
+  kind: 'refused',
+  reason: 'unknown-target',
+  detail: 'This is the name of a computer, and it was not looked up which machine has it',
+};
+
+function addTargets(plan: Plan, rule: Rule, targets: readonly (readonly [id: string, answer: Answer])[]): void {
   let count = 0;
   const seen = new Set<string>();
-  for (const id of ids) {
-    const answer = resolve(id);
+  for (const [id, answer] of targets) {
     if (answer.kind === 'refused') {
       plan.ignored.push({ rule: rule.name, target: id, reason: answer.reason, detail: answer.detail });
       continue;
@@ -90,15 +140,19 @@ function matchesAlert(rule: Rule, alert: Alert): boolean {
   if (when.alert.length > 0 && !when.alert.some((pattern) => matchesGlob(pattern, alert.rule))) return false;
   if (when.severity.length > 0 && !when.severity.some((s) => s.toLowerCase() === alert.severity?.toLowerCase()))
     return false;
-  return when.resourceType.length === 0 || alert.targets.some((t) => matchesType(rule, t.resourceType));
+  return when.resourceType.length === 0 || alert.targets.some((t) => matchesType(rule, t));
 }
 
-/** `virtualMachines` and `Microsoft.Compute/virtualMachines` both name the type. */
-function matchesType(rule: Rule, resourceType: string): boolean {
-  const types = rule.when?.resourceType ?? [];
-  const short = resourceType.slice(resourceType.indexOf('/') + 1);
+/** `virtualMachines` and `Microsoft.Compute/virtualMachines` both name the type. What a computer name stands for may be of two. */
+function matchesType(rule: Rule, target: AlertTarget): boolean {
+  const patterns = rule.when?.resourceType ?? [];
+  const types = target.computer && target.answer?.kind !== 'target' ? computerTypes : [target.resourceType];
   return (
-    types.length === 0 || types.some((pattern) => matchesGlob(pattern, resourceType) || matchesGlob(pattern, short))
+    patterns.length === 0 ||
+    types.some((type) => {
+      const short = type.slice(type.indexOf('/') + 1);
+      return patterns.some((pattern) => matchesGlob(pattern, type) || matchesGlob(pattern, short));
+    })
   );
 }
 

@@ -2,6 +2,7 @@ import { deriveId } from '../id.ts';
 import type { Ignored } from '../rule/plan.ts';
 import type { Rule } from '../rule/rule.ts';
 import type { Table } from '../storage/table.ts';
+import type { Run } from './run.ts';
 import type { RunStore } from './store.ts';
 
 /** A place that a run has taken: a target of a rule for the time of its cool-down, or one of a rule's runs at once. */
@@ -34,6 +35,14 @@ export class Admission {
     if (await this.#takeSlot(rule, runId, now)) return undefined;
     if (rule.limits.cooldownSeconds > 0) await this.#giveBack('cooldown', cooldownKey(rule, target), runId);
     return no('concurrency', `Rule ${rule.name} has ${rule.limits.concurrent} captures under way, which is its limit`);
+  }
+
+  /** A cool-down in force counts on its run: a claim whose run is not there passes for one that came to nothing. */
+  async isCoolingDown(run: Run, now: Date): Promise<boolean> {
+    const { rule } = run.trigger;
+    if (rule === undefined) return false;
+    const row = await this.#table.get<Claim>('cooldown', cooldownKey({ name: rule }, run.target));
+    return row?.value.runId === run.id && new Date(row.value.until ?? 0) > now;
   }
 
   /** Undefined when the cool-down is over and now this run's, else when it ends. */
@@ -99,7 +108,7 @@ export class Admission {
   }
 }
 
-function cooldownKey(rule: Rule, target: string): string {
+function cooldownKey(rule: Pick<Rule, 'name'>, target: string): string {
   return deriveId(rule.name, target);
 }
 

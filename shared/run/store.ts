@@ -1,8 +1,19 @@
-import { beginningsOf } from '../catalog/blob-path.ts';
+import { beginningsOf, parseBlobUrl, toBeginning } from '../catalog/blob-path.ts';
 import { deriveId, isId } from '../id.ts';
 import { Problem } from '../problem.ts';
-import { decodeNext, encodeNext, listKey, listPage, type ListQuery, type Page } from '../storage/list.ts';
-import type { Columns, Table } from '../storage/table.ts';
+import {
+  decodeNext,
+  encodeNext,
+  expireEntry,
+  listKey,
+  listPage,
+  oldEntries,
+  type Expiring,
+  type ListEntry,
+  type ListQuery,
+  type Page,
+} from '../storage/list.ts';
+import type { Columns, Row, Table } from '../storage/table.ts';
 import { isFinal, isOpen, type Run, type RunState } from './run.ts';
 
 export type RunFilter = {
@@ -23,7 +34,7 @@ export type OpenMark = { id: string; at: Date; etag: string };
  *   ('path-…', 'run')        which run a file belongs to, by container and blob path, or by the beginning of it
  * Mark and list entry are written before the run, and follow from it.
  */
-export class RunStore {
+export class RunStore implements Expiring<Run> {
   readonly #table: Table;
 
   constructor(table: Table) {
@@ -150,6 +161,29 @@ export class RunStore {
     if (whole !== undefined) return whole;
     const claims = await Promise.all(beginningsOf(blob).map((beginning) => this.#claimed(container, beginning)));
     return claims.find((runId) => runId !== undefined);
+  }
+
+  old(until: Date, next: string | undefined): Promise<Page<ListEntry>> {
+    return oldEntries(this.#table, until, next);
+  }
+
+  /** Removes an old run with its claims on files; see expireEntry. Its mark, if it has one, is poll's to take away. */
+  expire(entry: ListEntry, keep: (run: Run) => Promise<boolean>): Promise<'removed' | 'gone' | 'kept'> {
+    return expireEntry<Run>(this.#table, entry, {
+      row: 'run',
+      keyOf: indexKey,
+      companions: (run) => this.#claimsOf(run),
+      keep,
+    });
+  }
+
+  /** The claims that are still this run's: another one may have taken over its path. */
+  async #claimsOf(run: Run): Promise<Row<{ runId: string }>[]> {
+    const at = run.session?.storagePath === undefined ? undefined : parseBlobUrl(run.session.storagePath);
+    if (!at) return [];
+    const keys = new Set([at.blob, toBeginning(at.blob)].map((path) => pathKey(at.container, path)));
+    const claims = await Promise.all([...keys].map((key) => this.#table.get<{ runId: string }>(key, 'run')));
+    return claims.filter((claim) => claim?.value.runId === run.id).filter((claim) => claim !== undefined);
   }
 
   async #claimed(container: string, path: string): Promise<string | undefined> {

@@ -92,3 +92,9 @@ export function statusOf(error: unknown): number | undefined {
   const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
   return typeof status === 'number' ? status : undefined;
 }
+
+/** Storage's own code of a blob error, such as BlobNotFound; answers to HEAD have it in a header only. */
+export function errorCodeOf(error: unknown): string | undefined {
+  const code = (error as { details?: { errorCode?: unknown } } | undefined)?.details?.errorCode;
+  return typeof code === 'string' ? code : undefined;
+}

@@ -53,6 +53,68 @@ export async function listPage<V, T>(
   return after === undefined ? { items } : { items, next: encodeNext(after) };
 }
 
+/** An entry of a list: it names the record that it stands for. */
+export type ListEntry = Row<{ id: string }>;
+
+/** A list whose entries of long ago can be removed together with what they stand for. */
+export interface Expiring<T> {
+  /** Entries made at `until` or before, the newest of them first. */
+  old(until: Date, next: string | undefined): Promise<Page<ListEntry>>;
+  /** Removes an entry and its record, unless `keep` says that it stays or somebody writes it meanwhile. */
+  expire(entry: ListEntry, keep: (record: T) => Promise<boolean>): Promise<'removed' | 'gone' | 'kept'>;
+}
+
+const entriesPerPage = 100;
+
+/** One page of the entries in `index` that were made at `until` or before. */
+export async function oldEntries(table: Table, until: Date, next: string | undefined): Promise<Page<ListEntry>> {
+  const first = listKey(until, '');
+  // A page may have been left off when things were to live shorter than they are now.
+  const after = next !== undefined && next > first ? next : first;
+  const items = await table.scan<{ id: string }>('index', { after, limit: entriesPerPage });
+  const last = items.at(-1);
+  return last && items.length === entriesPerPage ? { items, next: last.row } : { items };
+}
+
+/** A row that exists because of a record; with an `etag`, it is that only as long as nobody else writes it. */
+type Companion = { partition: string; row: string; value: unknown; columns?: Columns; etag?: string };
+
+/**
+ * Removes what a list entry stands for: the rows that exist because of the record, then the record if nobody has written it
+ * since it was read (else those rows are put back), and the entry last. Whoever dies between leaves the entry behind, by
+ * which the next one finds what is left. An entry whose record is gone, or has its place elsewhere in the list, goes alone.
+ */
+export async function expireEntry<T>(
+  table: Table,
+  entry: ListEntry,
+  record: {
+    row: string;
+    keyOf: (record: T) => string;
+    companions: (record: T) => Promise<Companion[]> | Companion[];
+    keep: (record: T) => Promise<boolean>;
+  },
+): Promise<'removed' | 'gone' | 'kept'> {
+  const { id } = entry.value;
+  const found = await table.get<T>(id, record.row);
+  const key = found && record.keyOf(found.value);
+  // A record whose time cannot be read has no place that could be told from this one.
+  if (key !== undefined && !/^\d{13}-/.test(key)) return 'kept';
+  let outcome: 'removed' | 'gone' = 'gone';
+  if (found && key === entry.row) {
+    if (await record.keep(found.value)) return 'kept';
+    const companions = await record.companions(found.value);
+    await Promise.all(companions.map(({ partition, row, etag }) => table.remove(partition, row, etag)));
+    const removed = await table.remove(id, record.row, found.etag);
+    if (removed === 'changed') {
+      await Promise.all(companions.map((c) => table.insert(c.partition, c.row, c.value, c.columns)));
+      return 'kept';
+    }
+    outcome = removed;
+  }
+  await table.remove(entry.partition, entry.row, entry.etag);
+  return outcome;
+}
+
 /** The token by which a list goes on after the row of this key. */
 export function encodeNext(key: string): string {
   return Buffer.from(key).toString('base64url');

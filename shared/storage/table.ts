@@ -29,8 +29,8 @@ export interface Table {
   /** False when the row was written since `etag`, or is gone. */
   replace(partition: string, row: string, etag: string, value: unknown, columns?: Columns): Promise<boolean>;
   put(partition: string, row: string, value: unknown, columns?: Columns): Promise<void>;
-  /** With an `etag`, only if nobody has written since. What is not there is no error. */
-  remove(partition: string, row: string, etag?: string): Promise<void>;
+  /** With an `etag`, only if nobody has written since (else `changed`). What is not there is no error. */
+  remove(partition: string, row: string, etag?: string): Promise<'removed' | 'gone' | 'changed'>;
   scan<T>(partition: string, options: ScanOptions): Promise<Row<T>[]>;
 }
 
@@ -82,9 +82,19 @@ export class AzureTable implements Table {
     await storageCall('write a row', () => client.upsertEntity(toEntity(partition, row, value, columns), 'Replace'));
   }
 
-  async remove(partition: string, row: string, etag = '*'): Promise<void> {
+  async remove(partition: string, row: string, etag = '*'): Promise<'removed' | 'gone' | 'changed'> {
     const client = await this.#client();
-    await storageCall('remove a row', () => wins(() => client.deleteEntity(partition, row, { etag }), 404, 412));
+    return storageCall('remove a row', async () => {
+      try {
+        await client.deleteEntity(partition, row, { etag });
+        return 'removed';
+      } catch (error) {
+        const status = statusOf(error);
+        if (status === 404) return 'gone';
+        if (status === 412) return 'changed';
+        throw error;
+      }
+    });
   }
 
   async scan<T>(partition: string, { after, upTo, where = {}, limit }: ScanOptions): Promise<Row<T>[]> {

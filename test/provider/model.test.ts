@@ -64,7 +64,8 @@ async function sent(capture: CaptureRequest, target = set, more = limits): Promi
   const prepared = await provider.prepare({ ...wanted(target), capture, limits: more }, soon());
   await provider.start(prepared, soon());
   const put = arm.calls.find((call) => call.method === 'PUT');
-  return (put?.body as { properties: Record<string, unknown> }).properties;
+  const body = put?.body as { properties: Record<string, unknown> } | undefined;
+  return body?.properties ?? {};
 }
 
 describe('a scale set', () => {
@@ -454,6 +455,43 @@ describe('several subscriptions and regions', () => {
     const provider = wide();
     expect((await errorOf(provider.prepare(wanted(vm(second, 'east')), soon()))).code).toBe('throttled');
     await expect(provider.prepare(wanted(vm(SUBSCRIPTION, 'west')), soon())).resolves.toBeDefined();
+  });
+});
+
+describe('computer names', () => {
+  const path = (name: string) =>
+    `/subscriptions/${SUBSCRIPTION}/resourceGroups/RG/providers/Microsoft.Compute/virtualMachines/${name}`;
+  it('are looked for in every subscription, page after page', async () => {
+    const items = [
+      { id: path('a'), name: 'a', properties: { osProfile: { computerName: 'WEB01' } } },
+      { id: path('b'), name: 'b', properties: { osProfile: { computerName: 'web02' } } },
+    ];
+    arm.answer = ({ url }) => {
+      if (!/\/virtualMachines$/i.test(url.pathname)) return { status: 200, body: { value: [] } };
+      const second = url.searchParams.get('$skiptoken') === '2';
+      const nextLink = `${arm.url}${url.pathname}?api-version=2024-07-01&$skiptoken=2`;
+      return { status: 200, body: second ? { value: items.slice(1) } : { value: items.slice(0, 1), nextLink } };
+    };
+    expect(await provider.machinesNamed('web02.contoso.local', soon())).toEqual([path('b').toLowerCase()]);
+    expect(await provider.machinesNamed('db77', soon())).toEqual([]);
+    // Kept for a while: two lists, one of them of two pages.
+    expect(arm.calls).toHaveLength(3);
+  });
+
+  it('that cannot be looked for are an error', async () => {
+    arm.answer = () => failure(403, 'AuthorizationFailed');
+    expect((await errorOf(provider.machinesNamed('web02', soon()))).code).toBe('forbidden');
+  });
+
+  it('are not looked for at another host', async () => {
+    const other = await FakeArm.start();
+    arm.answer = () => ({ status: 200, body: { value: [], nextLink: `${other.url}/x` } });
+    try {
+      expect((await errorOf(provider.machinesNamed('web02', soon()))).code).toBe('invalid');
+      expect(other.calls).toEqual([]);
+    } finally {
+      other.stop();
+    }
   });
 });
 

@@ -24,7 +24,7 @@ import {
   type TargetAnswer,
 } from '../../shared/provider/provider.ts';
 import { startDue } from '../../shared/rule/due.ts';
-import type { Rule } from '../../shared/rule/rule.ts';
+import type { Rule, RuleProblem } from '../../shared/rule/rule.ts';
 import { Admission } from '../../shared/run/admission.ts';
 import { Launcher } from '../../shared/run/launcher.ts';
 import { Lifecycle } from '../../shared/run/lifecycle.ts';
@@ -47,6 +47,7 @@ export const container = 'captures';
 
 export const times: Times = {
   startDeadlineMs: 3 * seconds,
+  callTimeoutMs: 10 * seconds,
   acceptedTimeoutMs: 2 * minutes,
   startingTimeoutMs: 5 * minutes,
   startRetryMs: 30 * seconds,
@@ -317,17 +318,18 @@ export class World {
   readonly logged: Logged[] = [];
   readonly tables: Record<'state' | 'runs' | 'alerts' | 'captures', Table>;
   rules: Rule[] = [];
+  problems: RuleProblem[] = [];
   accounts: readonly string[] = [account];
-  readonly archive: BlobArchive;
+  /** In the names of its tables and of its archive. */
+  readonly name = randomId();
+  readonly archive = new BlobArchive(
+    once(() => connectBlobs(connection(), noIdentity, 'state')),
+    `archive-${this.name}`,
+  );
 
   constructor() {
-    const name = randomId();
     const table = (kind: string): Table =>
-      new AzureTable(() => connectTable(connection(), `t${name}${kind}`, noIdentity));
-    this.archive = new BlobArchive(
-      once(() => connectBlobs(connection(), noIdentity, 'state')),
-      `archive-${name}`,
-    );
+      new AzureTable(() => connectTable(connection(), `t${this.name}${kind}`, noIdentity));
     this.tables = { state: table('state'), runs: table('runs'), alerts: table('alerts'), captures: table('captures') };
   }
 
@@ -406,7 +408,7 @@ export class Process {
       lifecycle: this.lifecycle,
       launcher: this.launcher,
       machinesNamed: inAllClouds(providers),
-      rules: () => Promise.resolve({ rules: world.rules, version: 'v1', problems: [] }),
+      rules: () => Promise.resolve({ rules: world.rules, version: 'v1', problems: world.problems }),
       clock,
       times,
       log,

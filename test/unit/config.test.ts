@@ -19,7 +19,13 @@ describe('defaults', () => {
       azure: undefined,
       rulesFile: 'rules.yaml',
       easyAuth: false,
-      schedules: { poll: '*/20 * * * * *', schedule: '*/15 * * * * *', sweep: '0 */5 * * * *' },
+      schedules: {
+        poll: '*/20 * * * * *',
+        schedule: '*/15 * * * * *',
+        sweep: '0 */5 * * * *',
+        retention: '0 30 3 * * *',
+      },
+      lifetimes: { historyMs: 400 * 86_400_000, rawAlertMs: 90 * 86_400_000 },
       times: {
         startDeadlineMs: 3000,
         acceptedTimeoutMs: 120_000,
@@ -27,9 +33,12 @@ describe('defaults', () => {
         startRetryMs: 30_000,
         stopRetryMs: 30_000,
         stoppingAlarmMs: 600_000,
+        callTimeoutMs: 10_000,
         fileTimeoutMs: 900_000,
+        filesSettleMs: 60_000,
         limitGraceMs: 20_000,
       },
+      telemetry: undefined,
       problems: [],
     });
   });
@@ -254,6 +263,45 @@ describe('connections', () => {
     const config = readConfig({});
     expect(config.state).toBeUndefined();
     expect(config.problems).toEqual([expect.stringContaining('AzureWebJobsStorage__accountName')]);
+  });
+});
+
+describe('lifetimes', () => {
+  const read = (value: string) =>
+    readConfig({ ...fine, TRIPCAP_HISTORY_DAYS: value, TRIPCAP_RAW_ALERT_DAYS: value }).lifetimes;
+
+  it.each([
+    ['1', 86_400_000],
+    [' 30 ', 30 * 86_400_000],
+    ['36500', 36_500 * 86_400_000],
+    ['never', undefined],
+    ['NEVER', undefined],
+  ])('"%s" is taken', (value, ms) => {
+    expect(read(value)).toEqual({ historyMs: ms, rawAlertMs: ms });
+    expect(readConfig({ ...fine, TRIPCAP_HISTORY_DAYS: value }).problems).toEqual([]);
+  });
+
+  it.each([
+    '0',
+    '00',
+    '-1',
+    '0.5',
+    '1.0',
+    '1e3',
+    'NaN',
+    'Infinity',
+    '""',
+    'null',
+    'off',
+    '٣',
+    '30 days',
+    '30d',
+    '36501',
+  ])('"%s" is a problem, and nothing has a lifetime then', (value) => {
+    expect(read(value)).toEqual({ historyMs: undefined, rawAlertMs: undefined });
+    const { problems, lifetimes } = readConfig({ ...fine, TRIPCAP_RAW_ALERT_DAYS: value });
+    expect(problems).toEqual([expect.stringMatching(/^TRIPCAP_RAW_ALERT_DAYS .* so nothing is removed$/)]);
+    expect(lifetimes.historyMs).toBe(400 * 86_400_000);
   });
 });
 

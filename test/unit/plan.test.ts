@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Alert } from '../../shared/alert/alert.ts';
+import type { Alert, AlertTarget } from '../../shared/alert/alert.ts';
 import type { TargetAnswer } from '../../shared/provider/provider.ts';
-import { planAlert, planSchedule } from '../../shared/rule/plan.ts';
+import { computersWanted, planAlert, planSchedule, testIgnored } from '../../shared/rule/plan.ts';
 import type { Rule } from '../../shared/rule/rule.ts';
 
 const vmType = 'microsoft.compute/virtualmachines';
@@ -145,7 +145,7 @@ describe('what is ignored, and why', () => {
   it('no target at all: unknown where a rule matches, no rule where none does', () => {
     const alert = alertOf({ targets: [] });
     expect(planAlert(alert, [ruleOf({})], resolve).ignored).toEqual([
-      { reason: 'unknown-target', detail: 'The alert names no target' },
+      { reason: 'unknown-target', detail: 'The alert names no machine: give the rule a list of targets' },
     ]);
     expect(planAlert(alert, [], resolve).ignored).toEqual([{ reason: 'no-rule', detail: expect.any(String) }]);
     const typed = ruleOf({ when: whenOf({ resourceType: ['virtualMachines'] }) });
@@ -169,6 +169,99 @@ describe('what is ignored, and why', () => {
     expect(plan.runs).toHaveLength(25);
     expect(plan.ignored.map((one) => one.reason)).toEqual(['unsupported-target']);
   });
+});
+
+describe('computer names', () => {
+  const named = (id: string, answer?: AlertTarget['answer']): AlertTarget => ({
+    id,
+    resourceType: answer?.kind === 'target' ? vmType : '',
+    computer: true,
+    ...(answer === undefined ? {} : { answer }),
+  });
+  const found = named('web01', { kind: 'target', id: '/vm/a' });
+  const wanted = (rules: Rule[], targets = [named('web01'), named('web02')]) =>
+    computersWanted(alertOf({ targets }), rules).map((target) => target.id);
+
+  it.each([
+    ['any', {}, ['web01', 'web02']],
+    ['virtual machines', { resourceType: ['virtualMachines'] }, ['web01', 'web02']],
+    ['instances', { resourceType: ['virtualMachineScaleSets/virtualMachines'] }, ['web01', 'web02']],
+    ['workspaces', { resourceType: ['workspaces'] }, []],
+    ['another alert', { alert: ['other'] }, []],
+  ])('are wanted by a rule for %s as far as they may be that', (_, when, ids) => {
+    expect(wanted([ruleOf({ when: whenOf(when) })])).toEqual(ids);
+  });
+
+  it('are not wanted by a rule with a list, for a test, when they have an answer, nor are ids', () => {
+    expect(wanted([ruleOf({ target: ['/vm/x'] })])).toEqual([]);
+    expect(wanted([ruleOf({})], [found, ...vms('/vm/b')])).toEqual([]);
+    expect(computersWanted(alertOf({ targets: [named('web01')], test: true }), [ruleOf({})])).toEqual([]);
+  });
+
+  it('that were found are their machines, each once', () => {
+    const plan = planAlert(
+      alertOf({ targets: [found, { ...found, id: 'WEB01.local' }, ...vms('/vm/A')] }),
+      [ruleOf({})],
+      resolve,
+    );
+    expect(plan.runs.map((run) => run.target)).toEqual(['/vm/a']);
+    expect(plan.ignored).toEqual([]);
+  });
+
+  it('that were refused say why, with the rule that wanted them', () => {
+    const rule = ruleOf({ when: whenOf({ resourceType: ['virtualMachines'] }) });
+    const targets = [
+      named('web01', { kind: 'refused', reason: 'ambiguous-target', detail: 'two' }),
+      named('web02', { kind: 'refused', reason: 'max-targets', detail: 'many' }),
+      named('web03'),
+    ];
+    expect(planAlert(alertOf({ targets }), [rule], resolve)).toEqual({
+      runs: [],
+      ignored: [
+        { rule: 'any', target: 'web01', reason: 'ambiguous-target', detail: 'two' },
+        { rule: 'any', target: 'web02', reason: 'max-targets', detail: 'many' },
+        { rule: 'any', target: 'web03', reason: 'unknown-target', detail: expect.stringContaining('not looked up') },
+      ],
+    });
+  });
+
+  it('that nobody wants have no rule', () => {
+    expect(planAlert(alertOf({ targets: [named('web01')] }), [], resolve).ignored).toMatchObject([
+      { target: 'web01', reason: 'no-rule' },
+    ]);
+  });
+
+  it('that turned out to be of another type have no rule either', () => {
+    const instance = {
+      ...named('web01', { kind: 'target', id: '/vm/i' }),
+      resourceType: 'microsoft.compute/virtualmachinescalesets/virtualmachines',
+    };
+    const rule = ruleOf({ when: whenOf({ resourceType: ['virtualMachines'] }) });
+    expect(planAlert(alertOf({ targets: [instance] }), [rule], resolve)).toMatchObject({
+      runs: [],
+      ignored: [{ target: '/vm/i', reason: 'no-rule' }],
+    });
+  });
+});
+
+it('a hint is told where its target is refused, with a rule or without', () => {
+  const targets = [
+    { id: '/other/workspace', resourceType: 'x/y', hint: 'Split it' },
+    { ...vms('/vm/a')[0]!, hint: 'Not needed' },
+  ];
+  for (const rules of [[ruleOf({})], []]) {
+    const { ignored } = planAlert(alertOf({ targets }), rules, resolve);
+    expect(ignored.find((one) => one.target === '/other/workspace')).toMatchObject({
+      reason: 'unsupported-target',
+      detail: 'no: /other/workspace. Split it',
+    });
+    expect(ignored.find((one) => one.target === '/vm/a')?.detail ?? '').not.toContain('Not needed');
+  }
+});
+
+it('a test starts nothing, whatever the rules and its targets', () => {
+  for (const rules of [[ruleOf({})], [ruleOf({ target: ['/vm/x'] })], []])
+    expect(planAlert(alertOf({ test: true }), rules, resolve)).toEqual({ runs: [], ignored: [testIgnored] });
 });
 
 describe('planSchedule', () => {
@@ -210,6 +303,7 @@ function vms(...ids: string[]): Alert['targets'] {
 function alertOf(part: Partial<Alert>): Alert {
   return {
     source: 'azure-monitor',
+    kind: 'metric',
     externalId: 'x',
     rule: 'CPU',
     condition: 'fired',

@@ -259,11 +259,11 @@ describe('each fault has its place', () => {
       ],
     ],
     [
-      'Azure members that are not captured yet',
-      ruleWith('    capture: { azure: { scope: {}, continuousCapture: true } }\n'),
+      'members that Azure does not have',
+      ruleWith('    capture: { azure: { scope: { all: true }, target: x } }\n'),
       [
-        [6, 25, 'rules[0].capture.azure.scope', /not a known key/],
-        [6, 36, 'rules[0].capture.azure.continuousCapture', /not a known key/],
+        [6, 34, 'rules[0].capture.azure.scope.all', /not a known key/],
+        [6, 47, 'rules[0].capture.azure.target', /not a known key/],
       ],
     ],
     [

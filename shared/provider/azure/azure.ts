@@ -24,7 +24,8 @@ import {
 } from './arm-id.ts';
 import { armStatus, isNotFound, toProviderError } from './errors.ts';
 import { checkCapture, checkScope, instanceIds } from './limits.ts';
-import { lookUpMachine, machineExists, missingInstances } from './machine.ts';
+import { MachineDirectory } from './machines.ts';
+import { lookUpMachine, machineExists, missingInstances } from './target.ts';
 import { describeCapture, failureOf, isConfirmed, observeStatus, type CaptureBody, type StatusBody } from './status.ts';
 import { chooseStorage } from './storage.ts';
 
@@ -43,11 +44,16 @@ const watcherCacheMs = 5 * 60_000;
 export class AzureProvider implements Provider {
   readonly name = 'azure';
   readonly #options: AzureOptions;
+  readonly #directory: MachineDirectory;
   readonly #arms = new Map<string, () => Promise<Arm>>();
   readonly #watchers = new Map<string, { at: number; watchers: NetworkWatcher[] }>();
 
   constructor(options: AzureOptions) {
     this.#options = options;
+    this.#directory = new MachineDirectory({
+      ...options,
+      list: async (subscription, path, signal) => (await this.#arm(subscription)).listCompute(path, signal),
+    });
   }
 
   /** Beside the SDK this fetches the token and the watchers, which every start needs. */
@@ -78,8 +84,8 @@ export class AzureProvider implements Provider {
     return { kind: 'target', id: machine.id };
   }
 
-  machinesNamed(_name: string, _signal: AbortSignal): Promise<string[]> {
-    return Promise.resolve([]);
+  machinesNamed(name: string, signal: AbortSignal): Promise<string[]> {
+    return this.#directory.named(name, signal);
   }
 
   check(capture: CaptureRequest, limits: Limits): string[] {
