@@ -330,6 +330,91 @@ describe('a runbook call', () => {
   });
 });
 
+describe('other alerts than of metrics', () => {
+  const fixture = (name: string): any =>
+    JSON.parse(readFileSync(join(import.meta.dirname, `../fixtures/alerts/${name}.json`), 'utf8'));
+  /** A log alert on a workspace that names a machine by what it calls itself. */
+  const logAlert = (id: string, computer: string): any => {
+    const alert = fixture('written-log-v2-computer');
+    const text = JSON.stringify(alert).replaceAll('web01.contoso.local', computer);
+    const changed = JSON.parse(text);
+    Object.assign(changed.data.essentials, { alertId: id, firedDateTime: new Date().toISOString() });
+    return changed;
+  };
+
+  it('a log alert that knows a computer by its name captures that machine', async () => {
+    const { status, body } = await post(logAlert('log-1', 'web02.contoso.local'));
+    expect(status).toBe(202);
+    expect(body.runs).toMatchObject([{ rule: 'any-vm', target: machine('web02', 'rg-shop'), created: true }]);
+    expect(await runIn(sandbox, body.runs[0].id, ['completed'])).toMatchObject({ verdict: { code: 'captured' } });
+  });
+
+  it.each([
+    ['orders', 'ambiguous-target', /2 machines have the computer name orders/],
+    ['nobody', 'unknown-target', /No machine of the configured subscriptions/],
+  ])('a log alert about %s: %s', async (computer, reason, detail) => {
+    const { status, body } = await post(logAlert(`log-${computer}`, computer));
+    expect(status).toBe(202);
+    expect(body.runs).toEqual([]);
+    expect(body.ignored).toMatchObject([{ reason, detail: expect.stringMatching(detail) }]);
+  });
+
+  it('the test of an action group starts nothing', async () => {
+    for (const name of ['test-activitylog-administrative-FIRED', 'test-log-v2-FIRED', 'test-resourcehealth-FIRED']) {
+      const { status, body } = await post(fixture(name));
+      expect({ name, status, runs: body.runs }).toEqual({ name, status: 202, runs: [] });
+      expect(body.ignored.map((ignored: any) => ignored.reason)).toContain('test');
+    }
+  });
+
+  it('an alert of an older schema is as good as any', async () => {
+    const alert = fixture('legacy-metric-static-ACTIVATED');
+    Object.assign(alert.data.context, {
+      timestamp: new Date().toISOString(),
+      name: 'egress',
+      severity: '1',
+      resourceId: machine('legacy01', 'rg-shop'),
+    });
+    const { status, body } = await post(alert);
+    expect(status).toBe(202);
+    expect(body.runs).toMatchObject([{ rule: 'long', target: machine('legacy01', 'rg-shop') }]);
+    const [{ id }] = body.runs;
+    await runIn(sandbox, id, ['running']);
+    alert.data.status = 'Deactivated';
+    expect((await post(alert)).body.stopped).toEqual([id]);
+    expect((await runIn(sandbox, id, ['completed'])).stop).toMatchObject({ reason: 'alert-resolved' });
+  });
+});
+
+describe('a capture of several files', () => {
+  const start = async (target: string, capture: object): Promise<string> => {
+    const answer = await sandbox.call('/runs', {
+      method: 'POST',
+      json: { target, capture, limits: { duration: '4s' } },
+    });
+    expect(answer.status).toBe(201);
+    return answer.body.id;
+  };
+
+  it('is one run, be it of a scale set or a ring of files', async () => {
+    const set = machine('frontend', 'rg-shop').replace('virtualmachines', 'virtualmachinescalesets');
+    const captureSettings = { fileCount: 3, fileSizeInBytes: 10_000 };
+    const [instances, ring] = await Promise.all([
+      start(set, { azure: { scope: { exclude: ['1'] } } }),
+      start(machine('web01', 'rg-shop'), { azure: { continuousCapture: true, captureSettings } }),
+    ]);
+    for (const id of [instances, ring]) {
+      const run = await runIn(sandbox, id, ['completed', 'failed']);
+      expect(run).toMatchObject({ stop: { reason: 'time-limit', by: 'cloud' }, verdict: { code: 'captured' } });
+      const { items } = (await sandbox.call(`/captures?run=${id}`)).body;
+      expect(new Set(items.map((c: any) => c.id))).toEqual(new Set(run.captures));
+      expect(new Set(items.map((c: any) => c.target))).toEqual(new Set([run.target]));
+    }
+    expect((await sandbox.call(`/captures?run=${instances}`)).body.items).toHaveLength(2);
+    expect((await sandbox.call(`/captures?run=${ring}`)).body.items.length).toBeGreaterThan(1);
+  });
+});
+
 describe('lists', () => {
   it('page through everything without a gap or a repeat', async () => {
     const seen: string[] = [];
