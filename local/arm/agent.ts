@@ -1,25 +1,26 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BlobServiceClient } from '@azure/storage-blob';
+import { ringOfFiles, singleFile, type CaptureFiles } from './capture-files.ts';
+import { faultsOf, type MachineFaults } from './faults.ts';
 import { parseFilter } from './filter.ts';
 import { startGenerator } from './generator.ts';
 import { log } from './log.ts';
 import type { BoundService } from './network.ts';
-import { PcapFile } from './pcap.ts';
 import type { Recorder, Recording } from './recorder.ts';
 import type { Session, State } from './state.ts';
+import { ringName } from './storage-path.ts';
 import { endLeftover, startTcpdump } from './tcpdump.ts';
-import { upload } from './upload.ts';
+import type { Uploads } from './upload.ts';
 
 /**
- * The Network Watcher agent of every emulated VM: records packets, ends a session at its limits, and delivers the file
+ * The Network Watcher agent of every emulated VM: records packets, ends a session at its limits, and delivers the files
  * some time after its end. Sessions survive the process: what was running goes on for its remaining time.
  */
 export type AgentOptions = {
   directory: string;
   state: State;
-  storage: BlobServiceClient;
+  uploads: Uploads;
   services: BoundService[];
   tcpdump: boolean;
   live: string | undefined;
@@ -29,19 +30,29 @@ export type AgentOptions = {
 
 export type Order = Pick<
   Session,
-  'label' | 'filters' | 'snapLength' | 'limitBytes' | 'limitSeconds' | 'destination' | 'keep' | 'startAt'
+  | 'label'
+  | 'names'
+  | 'filters'
+  | 'snapLength'
+  | 'limitBytes'
+  | 'limitSeconds'
+  | 'ringFiles'
+  | 'destination'
+  | 'keep'
+  | 'startAt'
 >;
 
-type Outcome = { stopReason: string; errors?: string[] };
+type Outcome = { stopReason?: string; errors?: string[]; lost?: true };
 
 /** The part of a session that only this process has. */
-type Live = { starting: Promise<void>; file?: PcapFile; recorder?: Recorder; ended?: Promise<void> };
+type Live = { starting: Promise<void>; files?: CaptureFiles; recorder?: Recorder; ended?: Promise<void> };
 
-// Recorded stop reasons, but for the last one. GUESS: what a capture that reached its size says; no source shows it.
+// Recorded stop reasons.
 export const MANUAL: Outcome = { stopReason: 'Manual' };
 const TIME_EXCEEDED: Outcome = { stopReason: 'TimeExceeded' };
 const AGENT_STOPPED: Outcome = { stopReason: 'Error', errors: ['AgentStopped'] };
-const SIZE_EXCEEDED: Outcome = { stopReason: 'MaxSizeReached' };
+// GUESS: what a capture says whose VM is deleted; that its file is lost follows from how it would have been sent.
+const MACHINE_GONE: Outcome = { ...AGENT_STOPPED, lost: true };
 
 const UPLOAD_RETRY_MS = 2_000;
 
@@ -52,7 +63,7 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    mkdirSync(join(options.directory, 'captures'), { recursive: true });
+    mkdirSync(this.#directory, { recursive: true });
     for (const session of this.#sessions()) {
       if (session.process) endLeftover(session.process);
       delete session.process;
@@ -67,52 +78,83 @@ export class Agent {
 
   /** Does what is due. To be called all the time. */
   tick(now: number): void {
-    const { faults, sessions } = this.#options.state.content;
     for (const session of this.#sessions()) {
+      const faults = this.#faults(session);
       switch (session.phase) {
         case 'pending':
-          if (session.startAt <= now) this.#begin(session);
+          if (faults.machine !== 'present') void this.end(session.id, MACHINE_GONE);
+          else if (session.startAt <= now && faults.create !== 'stuck') this.#begin(session);
           break;
         case 'running':
-          if (faults.limits === 'normal' && limitAt(session) <= now) void this.end(session.id, TIME_EXCEEDED);
-          else this.#begin(session);
+          this.#continue(session, faults, now);
           break;
         case 'ended':
-          if (faults.upload === 'normal' && (session.uploadAt ?? 0) <= now) void this.#deliver(session);
+          if (faults.machine !== 'present') session.lost = true;
+          if (faults.upload !== 'never' && (session.uploadAt ?? 0) <= now) void this.#deliver(session, faults);
           break;
         case 'done':
-          if (session.released) delete sessions[session.id];
+          if (session.released) delete this.#options.state.content.sessions[session.id];
           break;
       }
     }
   }
 
-  /** Ends a session, once; resolves when its file is complete. */
+  /** Ends a session, once; resolves when its files are complete. A machine that nobody reaches does not stop. */
   async end(id: string, outcome: Outcome): Promise<void> {
     const session = this.#options.state.content.sessions[id];
     if (!session || session.phase === 'ended' || session.phase === 'done') return;
+    if (session.phase === 'running' && this.#faults(session).machine === 'gone-running') return;
     const live = this.#live.get(id) ?? { starting: Promise.resolve() };
     this.#live.set(id, live);
     live.ended ??= this.#end(session, live, outcome);
     await live.ended;
   }
 
+  /** The capture was deleted: its sessions are forgotten when their files have arrived. */
+  release(id: string): void {
+    const session = this.#options.state.content.sessions[id];
+    if (session) session.released = true;
+  }
+
   /** Stops recording without ending any session: the next process goes on with them. */
   async suspend(): Promise<void> {
-    await Promise.all(
-      [...this.#live.values()].map(async (live) => {
-        await live.starting;
-        await live.recorder?.stop();
-      }),
-    );
+    await Promise.all([...this.#live.values()].map(pause));
+  }
+
+  get #directory(): string {
+    return join(this.#options.directory, 'captures');
   }
 
   #sessions(): Session[] {
     return Object.values(this.#options.state.content.sessions);
   }
 
-  #path(session: Session): string {
-    return join(this.#options.directory, 'captures', `${session.id}.cap`);
+  #faults(session: Session): MachineFaults {
+    return faultsOf(this.#options.state.content.faults, session.names);
+  }
+
+  #continue(session: Session, faults: MachineFaults, now: number): void {
+    switch (faults.machine) {
+      case 'gone':
+        void this.end(session.id, MACHINE_GONE);
+        return;
+      case 'gone-running': {
+        // Nothing is heard of it any more, and so nothing changes.
+        const live = this.#live.get(session.id);
+        if (live) void pause(live).then(() => live.files?.close(session.snapLength));
+        this.#live.delete(session.id);
+        return;
+      }
+      case 'present':
+    }
+    if (faults.errors.length > 0) {
+      const lost = faults.errors.includes('StorageFailed') ? { lost: true as const } : {};
+      void this.end(session.id, { stopReason: 'Error', errors: faults.errors, ...lost });
+    } else if (faults.limits === 'normal' && limitAt(session) <= now) {
+      void this.end(session.id, TIME_EXCEEDED);
+    } else {
+      this.#begin(session);
+    }
   }
 
   #begin(session: Session): void {
@@ -128,8 +170,8 @@ export class Agent {
   async #record(session: Session, live: Live): Promise<void> {
     const { services, live: iface, state } = this.#options;
     const resumed = session.phase === 'running';
-    const file = new PcapFile(this.#path(session), session.limitBytes);
-    live.file = file;
+    const files = this.#open(session);
+    live.files = files;
     session.source ??= this.#options.tcpdump ? 'tcpdump' : 'generator';
     if (session.source === 'tcpdump' && !this.#options.tcpdump) throw new Error('tcpdump is not there any more');
     const recording: Recording = {
@@ -139,9 +181,9 @@ export class Agent {
       limitSeconds: session.limitSeconds,
       elapsedMs: session.startedAt === undefined ? 0 : Date.now() - session.startedAt,
       onData: (chunk) => {
-        if (file.full) return;
-        file.write(chunk);
-        if (file.full) void this.end(session.id, SIZE_EXCEEDED);
+        if (files.full) return;
+        files.write(chunk);
+        if (files.full) void this.end(session.id, this.#sizeExceeded(session));
       },
       onDeath: () => void this.end(session.id, AGENT_STOPPED),
     };
@@ -151,44 +193,71 @@ export class Agent {
     if (recorder.process) session.process = recorder.process;
     session.startedAt ??= Date.now();
     session.phase = 'running';
-    state.save();
+    state.saveSoon();
     log('agent', `${session.label}: ${resumed ? 'capturing again' : 'capturing'} (${session.source})`);
+  }
+
+  #sizeExceeded(session: Session): Outcome {
+    const { sizeStopReason } = this.#faults(session);
+    return sizeStopReason === null ? {} : { stopReason: sizeStopReason };
   }
 
   async #end(session: Session, live: Live, outcome: Outcome): Promise<void> {
     const { state, uploadDelayMs } = this.#options;
-    await live.starting;
-    await live.recorder?.stop();
-    live.file ??= new PcapFile(this.#path(session), session.limitBytes);
-    live.file.close(session.snapLength);
-    session.bytes = live.file.bytes;
-    session.packets = live.file.packets;
-    session.stopReason = outcome.stopReason;
+    await pause(live);
+    const files = live.files ?? this.#open(session);
+    files.close(session.snapLength);
+    session.bytes = files.bytes;
+    session.packets = files.packets;
+    if (outcome.stopReason !== undefined) session.stopReason = outcome.stopReason;
     session.errors = outcome.errors ?? [];
-    session.uploadAt = Date.now() + uploadDelayMs;
+    if (outcome.lost) session.lost = true;
+    session.uploadAt = Date.now() + uploadDelayMs + this.#faults(session).uploadDelayMs;
     session.phase = 'ended';
     delete session.process;
     this.#live.delete(session.id);
-    state.save();
-    log('agent', `${session.label}: ended, ${session.stopReason}, ${describe(session)}`);
+    state.saveSoon();
+    log('agent', `${session.label}: ended, ${session.stopReason ?? 'no reason'}, ${describe(session)}`);
   }
 
-  /** Delivers the file, or tries again later: storage may be down for a while. */
-  async #deliver(session: Session): Promise<void> {
+  #open(session: Session): CaptureFiles {
+    const path = (number?: number) => join(this.#directory, localName(session, number));
+    if (session.ringFiles === undefined) return singleFile(path(), session.limitBytes);
+    const ring = { files: session.ringFiles, limitBytes: session.limitBytes };
+    const existing = this.#localFiles(session).map(({ number }) => number);
+    return ringOfFiles(path, existing, ring);
+  }
+
+  /** The files of a session on the machine, the oldest first; numbered from 1 in a ring. */
+  #localFiles(session: Session): { path: string; number: number }[] {
+    if (session.ringFiles === undefined) {
+      const path = join(this.#directory, localName(session));
+      return existsSync(path) ? [{ path, number: 0 }] : [];
+    }
+    return readdirSync(this.#directory)
+      .filter((name) => name.startsWith(`${session.id}_`))
+      .map((name) => ({ path: join(this.#directory, name), number: Number(/_(\d+)\.cap$/.exec(name)?.[1]) }))
+      .toSorted((a, b) => a.number - b.number);
+  }
+
+  /** Delivers the files, or tries again later: storage may be down for a while. */
+  async #deliver(session: Session, faults: MachineFaults): Promise<void> {
     if (this.#uploading.has(session.id)) return;
     this.#uploading.add(session.id);
-    const path = this.#path(session);
+    const files = this.#localFiles(session);
+    const delivery = faults.upload === 'never' ? 'normal' : faults.upload;
     try {
-      const to = session.destination;
-      if (to && existsSync(path)) {
-        await upload(this.#options.storage, path, to);
-        log('agent', `${describe(session)} uploaded to ${to.container}/${to.blob}`);
-      } else {
-        log('agent', `${describe(session)} kept in ${path}`);
+      const to = session.lost ? undefined : session.destination;
+      for (const { path, number } of files) {
+        if (!to) break;
+        const blob = number === 0 ? to.blob : ringName(to.blob, number);
+        await this.#options.uploads.put(path, { container: to.container, blob }, delivery);
+        log('agent', `${describe(session)} uploaded to ${to.container}/${blob}`);
       }
+      if (!to) log('agent', `${describe(session)} ${session.lost ? 'lost' : `kept in ${this.#directory}`}`);
       session.phase = 'done';
-      this.#options.state.save();
-      if (!session.keep) rmSync(path, { force: true });
+      this.#options.state.saveSoon();
+      if (!session.keep) for (const { path } of files) rmSync(path, { force: true });
     } catch (error) {
       session.uploadAt = Date.now() + UPLOAD_RETRY_MS;
       log('agent', `${session.label}: upload failed, trying again: ${(error as Error).message.split('\n')[0]}`);
@@ -196,6 +265,16 @@ export class Agent {
       this.#uploading.delete(session.id);
     }
   }
+}
+
+async function pause(live: Live): Promise<void> {
+  await live.starting;
+  await live.recorder?.stop();
+}
+
+function localName(session: Session, number?: number): string {
+  const name = `${session.id}.cap`;
+  return number === undefined ? name : ringName(name, number);
 }
 
 function limitAt(session: Session): number {

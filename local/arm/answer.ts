@@ -6,7 +6,7 @@ export function ok(body: unknown, headers: Record<string, string> = {}): Answer 
 }
 
 /** An error in ARM's shape. `details` is there in errors of Microsoft.Network, not in those of ARM's front door. */
-export function failure(status: number, code: string, message: string, details?: []): Answer {
+export function failure(status: number, code: string, message: string, details?: object[]): Answer {
   return { status, body: { error: details ? { code, message, details } : { code, message } } };
 }
 
@@ -22,4 +22,12 @@ export function resourceNotFound(type: string, name: string, resourceGroup: stri
     'ResourceNotFound',
     `The Resource '${type}/${name}' under resource group '${resourceGroup}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix`,
   );
+}
+
+/** 400 for a parameter, as recorded for a VM extension. */
+export function invalidParameter(name: string): Answer {
+  return {
+    status: 400,
+    body: { error: { code: 'InvalidParameter', message: `The value of parameter ${name} is invalid.`, target: name } },
+  };
 }

@@ -1,11 +1,17 @@
-import { randomUUID } from 'node:crypto';
-import { failure, notFound, ok, resourceNotFound, type Answer } from './answer.ts';
-import { MANUAL, type Agent } from './agent.ts';
-import { agentOf, type Inventory, type Watcher } from './inventory.ts';
+import { failure, invalidParameter, notFound, ok, resourceNotFound, type Answer } from './answer.ts';
+import type { Agent } from './agent.ts';
+import { FAILED } from './capture-work.ts';
+import { statusOf } from './capture-status.ts';
+import { etagOf, renewEtag } from './etags.ts';
+import { faultsOf, type MachineFaults } from './faults.ts';
+import type { Inventory, Watcher } from './inventory.ts';
 import { log } from './log.ts';
+import { obstacle, type Obstacle } from './obstacle.ts';
 import type { Operations, Origin } from './operations.ts';
-import { InvalidParameter, readParameters, type Parameters, type Target } from './parameters.ts';
-import type { Capture, Operation, Session, State } from './state.ts';
+import { InvalidParameter, knowsContinuous, namesOf, readParameters, type Parameters } from './parameters.ts';
+import type { Capture, CapturedMachine, Operation, State } from './state.ts';
+import { destinationFor, generatedPath } from './storage-path.ts';
+import { machinesOf } from './targets.ts';
 import { destinationOf } from './upload.ts';
 
 /** How long the service takes, in milliseconds. */
@@ -26,7 +32,6 @@ export class Captures {
   readonly #agent: Agent;
   readonly #inventory: Inventory;
   readonly #delays: Delays;
-  readonly #finishing = new Set<string>();
 
   constructor(state: State, operations: Operations, agent: Agent, inventory: Inventory, delays: Delays) {
     this.#state = state;
@@ -36,82 +41,89 @@ export class Captures {
     this.#delays = delays;
   }
 
-  /** The etag of a watcher, which all its captures share. */
-  etag(watcher: string): string {
-    const { etags } = this.#state.content;
-    etags[watcher] ??= newEtag();
-    return etags[watcher];
-  }
-
-  list(watcher: Watcher): Answer {
+  list(watcher: Watcher, { apiVersion }: Origin): object[] {
     const parent = watcher.id.toLowerCase();
     const captures = Object.values(this.#state.content.captures).filter((capture) => capture.watcher === parent);
-    return ok({ value: captures.map((capture) => this.#resource(capture)) });
+    return captures.map((capture) => this.#resource(capture, apiVersion));
   }
 
-  get(watcher: Watcher, name: string): Answer {
+  get(watcher: Watcher, name: string, { apiVersion }: Origin): Answer {
     const capture = this.#find(watcher, name);
-    return capture ? ok(this.#resource(capture), { etag: this.etag(capture.watcher) }) : notFound(idOf(watcher, name));
+    if (!capture) return notFound(idOf(watcher, name));
+    return ok(this.#resource(capture, apiVersion), { etag: etagOf(this.#state, capture.watcher) });
+  }
+
+  /** By which names faults know what a capture runs on. */
+  names(watcher: Watcher, name: string): string[] {
+    const capture = this.#find(watcher, name);
+    return capture ? namesOf(capture.target) : [];
   }
 
   create(watcher: Watcher, name: string, body: unknown, origin: Origin): Answer {
     // GUESS: the rule for names, and what a bad one is answered; the service documents neither.
-    if (!/^[0-9a-z]([0-9a-z_.-]{0,62}[0-9a-z_])?$/i.test(name)) return invalid('packetCaptureName');
+    if (!/^[0-9a-z]([0-9a-z_.-]{0,62}[0-9a-z_])?$/i.test(name)) return invalidParameter('packetCaptureName');
     let parameters: Parameters;
     try {
-      parameters = readParameters(body);
+      parameters = readParameters(body, origin.apiVersion);
     } catch (error) {
-      if (error instanceof InvalidParameter) return invalid(error.message);
+      if (error instanceof InvalidParameter) return invalidParameter(error.message);
       throw error;
     }
     const id = idOf(watcher, name);
     const key = id.toLowerCase();
+    const faults = this.#faults(namesOf(parameters.target));
     if (this.#state.content.captures[key]) {
       // GUESS: documentation says that it fails, not how.
-      return failure(409, 'PacketCaptureAlreadyExists', `Packet capture ${id} already exists.`, []);
+      return failure(faults.nameTaken, 'PacketCaptureAlreadyExists', `Packet capture ${id} already exists.`, []);
+    }
+    const limit = this.#state.content.faults.sessionLimit;
+    if (this.#sessionsOf(watcher) >= limit) {
+      // GUESS: by analogy with what is recorded for a second watcher.
+      const message = `Cannot create more than ${limit} packet captures for this subscription in this region.`;
+      return failure(400, 'PacketCaptureCountLimitReached', message, []);
     }
     const now = Date.now();
-    const storagePath = parameters.storagePath ?? this.#generatedPath(parameters, name, new Date(now));
-    // GUESS: a scale set's path is a folder, and the names of the files in it are not known.
-    const destination = storagePath ? destinationOf(storagePath.replace(/\/$/, '/0.cap')) : undefined;
-    if (storagePath && !destination) return invalid('storagePath');
+    const storagePath = parameters.storagePath ?? generatedPath(parameters, name, new Date(now));
+    const destination = storagePath ? destinationOf(storagePath) : undefined;
+    if (storagePath && !destination) return invalidParameter('storagePath');
 
-    const operation = this.#operations.add({
-      kind: 'create',
-      ...place(watcher, origin),
-      capture: key,
-      dueAt: now + this.#delays.createMs,
+    const operation = this.#begin('create', watcher, key, origin, namesOf(parameters.target), now);
+    const refused = faultOnCreate(faults) ?? obstacle(parameters, watcher, this.#inventory);
+    const machines = machinesOf(parameters, this.#inventory).map(({ exists, ...machine }): CapturedMachine => {
+      if (refused || !exists) return machine;
+      const session = this.#agent.accept({
+        label: `${name} on ${machine.names.at(-1)}`,
+        names: machine.names,
+        filters: parameters.filters,
+        snapLength: parameters.bytesToCapturePerPacket,
+        limitBytes: parameters.limitBytes,
+        limitSeconds: parameters.limitSeconds,
+        ...(parameters.ringFiles === undefined ? {} : { ringFiles: parameters.ringFiles }),
+        ...(destination ? { destination: destinationFor(parameters, destination, fileNameOf(machine)) } : {}),
+        keep: parameters.onDisk,
+        startAt: now + this.#delays.startMs,
+      });
+      return { ...machine, session: session.id };
     });
-    const fault = this.#obstacle(parameters, watcher);
-    const session = fault
-      ? undefined
-      : this.#agent.accept({
-          label: `${name} on ${parameters.target.name}`,
-          filters: parameters.filters,
-          snapLength: parameters.bytesToCapturePerPacket,
-          limitBytes: parameters.limitBytes,
-          limitSeconds: parameters.limitSeconds,
-          ...(destination ? { destination } : {}),
-          keep: parameters.onDisk,
-          startAt: now + this.#delays.startMs,
-        });
     const capture: Capture = {
       id,
       name,
       watcher: watcher.id.toLowerCase(),
+      target: parameters.target,
       provisioningState: 'Updating',
       properties: parameters.echo(storagePath),
-      ...(session ? { session: session.id } : {}),
-      ...(fault ? { failure: fault } : {}),
+      machines,
+      createdAt: now,
+      ...(refused ? { failure: refused } : {}),
     };
     this.#state.content.captures[key] = capture;
-    this.#renewEtag(capture.watcher);
+    renewEtag(this.#state, capture.watcher);
     this.#state.save();
-    log('arm', `PUT capture ${name} on vm ${parameters.target.name} -> accepted`);
+    log('arm', `PUT capture ${name} on ${parameters.target.name} -> accepted`);
     return {
       status: 201,
       headers: this.#operations.headers(operation, origin, { asyncOperation: true, retryAfter: true }),
-      body: this.#resource(capture),
+      body: this.#resource(capture, origin.apiVersion),
     };
   }
 
@@ -127,72 +139,31 @@ export class Captures {
   queryStatus(watcher: Watcher, name: string, origin: Origin): Answer {
     const capture = this.#find(watcher, name);
     if (!capture) return notFound(idOf(watcher, name));
-    const status = this.#status(capture);
-    if (status['packetCaptureStatus'] === 'Stopped') return ok(status);
+    const names = namesOf(capture.target);
+    const faults = this.#faults(names);
+    const status = statusOf(
+      capture,
+      capture.machines.map((machine) => ({
+        id: machine.id,
+        session: this.#state.session(machine),
+        gone: this.#faults(machine.names).machine === 'gone',
+      })),
+      faults.startTime,
+    );
+    if (status['packetCaptureStatus'] === 'Stopped' && faults.status === 'normal') return ok(status);
+    const dueAt = Date.now() + this.#delays.statusMs;
     const operation = this.#operations.add({
       kind: 'status',
       ...place(watcher, origin),
-      capture: capture.id.toLowerCase(),
-      dueAt: Date.now() + this.#delays.statusMs,
+      resource: capture.id.toLowerCase(),
+      names,
+      dueAt,
       result: status,
     });
     capture.lastStatusOperation = operation.id;
     this.#state.save();
     const headers = this.#operations.headers(operation, origin, { location: true, retryAfter: true });
-    return { status: 202, headers, body: status };
-  }
-
-  /** Completes the operations that are due. To be called all the time. */
-  tick(now: number): void {
-    for (const operation of this.#operations.open()) {
-      if (operation.dueAt > now || this.#finishing.has(operation.id)) continue;
-      this.#finishing.add(operation.id);
-      void this.#finish(operation).finally(() => this.#finishing.delete(operation.id));
-    }
-  }
-
-  async #finish(operation: Operation): Promise<void> {
-    const { captures, sessions } = this.#state.content;
-    const capture = captures[operation.capture];
-    const session = capture?.session ? sessions[capture.session] : undefined;
-    switch (operation.kind) {
-      case 'create':
-        // Succeeded means that packets are being captured.
-        if (session?.phase === 'pending') return;
-        if (capture) this.#created(operation, capture, session);
-        break;
-      case 'stop':
-        if (session) await this.#agent.end(session.id, MANUAL);
-        if (capture) log('arm', `POST stop ${capture.name} -> stopped`);
-        break;
-      case 'delete':
-        // GUESS: deleting a running capture ends it like a stop, and its file still arrives.
-        if (session) {
-          await this.#agent.end(session.id, MANUAL);
-          session.released = true;
-        }
-        delete captures[operation.capture];
-        if (capture) log('arm', `DELETE capture ${capture.name} -> gone`);
-        break;
-      case 'status':
-        break;
-    }
-    if (operation.status === 'InProgress') operation.status = 'Succeeded';
-    if (capture && operation.kind !== 'status') this.#renewEtag(capture.watcher);
-    this.#state.save();
-  }
-
-  #created(operation: Operation, capture: Capture, session: Session | undefined): void {
-    if (session && session.startedAt === undefined) {
-      // GUESS: the service's generic failure, recorded for another operation.
-      capture.failure = { code: 'InternalServerError', message: 'An error occurred.' };
-    }
-    if (capture.failure) {
-      operation.status = 'Failed';
-      operation.error = { ...capture.failure, details: [] };
-    }
-    if (capture.provisioningState === 'Updating') capture.provisioningState = capture.failure ? 'Failed' : 'Succeeded';
-    log('arm', `PUT capture ${capture.name} -> ${capture.failure?.code ?? 'running'}`);
+    return { status: 202, headers, body: faults.status === 'null' ? null : status };
   }
 
   /** Begins a stop or a delete; it waits for operations already under way. */
@@ -201,13 +172,8 @@ export class Captures {
     if (!capture) return undefined;
     const key = capture.id.toLowerCase();
     const earlier = this.#operations.open(key).filter((operation) => operation.kind !== 'status');
-    const begin = Math.max(Date.now(), ...earlier.map((operation) => operation.dueAt));
-    const operation = this.#operations.add({
-      kind,
-      ...place(watcher, origin),
-      capture: key,
-      dueAt: begin + (kind === 'stop' ? this.#delays.stopMs : this.#delays.deleteMs),
-    });
+    const from = Math.max(Date.now(), ...earlier.map((operation) => operation.dueAt));
+    const operation = this.#begin(kind, watcher, key, origin, namesOf(capture.target), from);
     // GUESS: a declared state that no recording shows.
     if (kind === 'delete') capture.provisioningState = 'Deleting';
     this.#state.save();
@@ -215,87 +181,53 @@ export class Captures {
     return { status: 202, headers: this.#operations.headers(operation, origin, links) };
   }
 
-  /**
-   * Why a capture cannot start.
-   *
-   * GUESS: all of it. That such a create is accepted and then fails, leaving the resource as Failed, is how the
-   * captures look that did fail; the codes are made up, and so is that the region must be the watcher's.
-   */
-  #obstacle(parameters: Parameters, watcher: Watcher): Capture['failure'] {
-    const { target } = parameters;
-    if (!parameters.filtersUnderstood) return { code: 'InvalidFilter', message: 'A filter value is malformed.' };
-    if (!this.#inventory.hasSubscription(target.subscription)) return missing(target);
-    if (target.type === 'AzureVMSS') return undefined;
-    const vm = this.#inventory.machine(target.subscription, target.resourceGroup, target.name);
-    if (!vm) return missing(target);
-    if (vm.region !== watcher.region) {
-      return { code: 'TargetNotInRegion', message: `Target ${target.id} is not in region ${watcher.region}.` };
-    }
-    if (agentOf(vm)?.provisioningState !== 'Succeeded') {
-      return { code: 'NetworkWatcherAgentNotReady', message: `The agent is not installed or failed on ${target.id}.` };
-    }
-    return undefined;
+  #begin(
+    kind: 'create' | 'stop' | 'delete',
+    watcher: Watcher,
+    resource: string,
+    origin: Origin,
+    names: string[],
+    from: number,
+  ): Operation {
+    const { operationSeconds } = this.#faults(names);
+    const usual = { create: this.#delays.createMs, stop: this.#delays.stopMs, delete: this.#delays.deleteMs }[kind];
+    const dueAt = from + (operationSeconds === null ? usual : operationSeconds * 1000);
+    return this.#operations.add({ kind, ...place(watcher, origin), resource, names, dueAt });
   }
 
-  #status(capture: Capture): Record<string, unknown> {
-    const session = capture.session ? this.#state.content.sessions[capture.session] : undefined;
-    const named = { name: capture.name, id: capture.id };
-    const started =
-      session?.startedAt === undefined ? {} : { captureStartTime: serviceTime(session.startedAt, session.id) };
-    if (capture.failure && capture.provisioningState !== 'Updating') {
-      // GUESS: what a capture says that never started; the members are those recorded for an agent that died.
-      const errors = ['AgentStopped'];
-      return { ...named, packetCaptureStatus: 'Stopped', stopReason: 'Error', packetCaptureError: errors };
-    }
-    switch (session?.phase) {
-      case 'running':
-        return { ...named, ...started, packetCaptureStatus: 'Running', packetCaptureError: [] };
-      case 'ended':
-      case 'done':
-        return {
-          ...named,
-          ...started,
-          packetCaptureStatus: 'Stopped',
-          stopReason: session.stopReason,
-          packetCaptureError: session.errors,
-        };
-      default:
-        // GUESS: declared, never recorded.
-        return { ...named, packetCaptureStatus: 'NotStarted', packetCaptureError: [] };
-    }
+  /** Captures in a watcher's region and subscription that have not ended. */
+  #sessionsOf(watcher: Watcher): number {
+    const parent = watcher.id.toLowerCase();
+    return Object.values(this.#state.content.captures).filter(
+      (capture) =>
+        capture.watcher === parent &&
+        capture.machines.some((machine) => {
+          const phase = this.#state.session(machine)?.phase;
+          return phase === 'pending' || phase === 'running';
+        }),
+    ).length;
   }
 
-  #resource(capture: Capture): object {
+  #faults(names: string[]): MachineFaults {
+    return faultsOf(this.#state.content.faults, names);
+  }
+
+  #resource(capture: Capture, apiVersion: string): object {
     return {
       name: capture.name,
       id: capture.id,
-      etag: this.etag(capture.watcher),
+      etag: etagOf(this.#state, capture.watcher),
       properties: {
         provisioningState: capture.provisioningState,
-        ...capture.properties,
+        ...shown(capture.properties, apiVersion),
         ...(capture.lastStatusOperation ? { queryPacketCaptureLastOperationId: capture.lastStatusOperation } : {}),
       },
       type: 'Microsoft.Network/networkWatchers/packetCaptures',
     };
   }
 
-  /** As recorded: lower case, UTC, the target's resource group; `""` when only a file on the VM was asked for. */
-  #generatedPath(parameters: Parameters, name: string, at: Date): string {
-    if (parameters.storageId === undefined) return '';
-    const account = parameters.storageId.split('/').at(-1);
-    const { target } = parameters;
-    const [day = '', time = ''] = at.toISOString().slice(0, -1).split('T');
-    const stamp = `${day.replaceAll('-', '/')}/packetcapture_${time.replace(/[:.]/g, '_')}`;
-    const root = `https://${account}.blob.core.windows.net/network-watcher-logs${target.id.toLowerCase()}/${stamp}`;
-    return target.type === 'AzureVMSS' && target.instance === undefined ? `${root}/${name}/` : `${root}.cap`;
-  }
-
   #find(watcher: Watcher, name: string): Capture | undefined {
     return this.#state.content.captures[idOf(watcher, name).toLowerCase()];
-  }
-
-  #renewEtag(watcher: string): void {
-    this.#state.content.etags[watcher] = newEtag();
   }
 }
 
@@ -303,36 +235,28 @@ export function watcherNotFound(resourceGroup: string, name: string): Answer {
   return resourceNotFound('Microsoft.Network/networkWatchers', name, resourceGroup);
 }
 
+function faultOnCreate({ create }: MachineFaults): Obstacle | undefined {
+  if (create === 'fail') return FAILED;
+  return typeof create === 'object' ? create : undefined;
+}
+
+/** The service echoes by api-version: older ones do not show what came later. */
+function shown(properties: Record<string, unknown>, apiVersion: string): Record<string, unknown> {
+  if (knowsContinuous(apiVersion)) return properties;
+  const { continuousCapture: _, captureSettings: __, ...older } = properties;
+  const { localPath: ___, ...location } = older['storageLocation'] as Record<string, unknown>;
+  return { ...older, storageLocation: location };
+}
+
 function idOf(watcher: Watcher, name: string): string {
   return `${watcher.id}/packetCaptures/${name}`;
 }
 
+/** `frontend_1`, for an instance of a scale set. */
+function fileNameOf(machine: { names: string[] }): string {
+  return (machine.names.at(-1) ?? '').replace('/', '_');
+}
+
 function place(watcher: Watcher, origin: Origin): Pick<Operation, 'subscription' | 'region' | 'apiVersion'> {
   return { subscription: watcher.subscription, region: watcher.region, apiVersion: origin.apiVersion };
-}
-
-function missing(target: Target): { code: string; message: string } {
-  return { code: 'ResourceNotFound', message: `The resource ${target.id} was not found.` };
-}
-
-/** GUESS: see parameters.ts. */
-function invalid(name: string): Answer {
-  return {
-    status: 400,
-    body: { error: { code: 'InvalidParameter', message: `The value of parameter ${name} is invalid.`, target: name } },
-  };
-}
-
-function newEtag(): string {
-  return `W/"${randomUUID()}"`;
-}
-
-/** ISO time with seven digits, trailing zeros dropped, as the service writes it. @param seed makes up the last four digits */
-function serviceTime(ms: number, seed: string): string {
-  const hundredNanoseconds = Number.parseInt(seed.slice(0, 4), 16) % 10_000;
-  const digits = `${String(ms % 1000).padStart(3, '0')}${String(hundredNanoseconds).padStart(4, '0')}`.replace(
-    /0+$/,
-    '',
-  );
-  return `${new Date(ms).toISOString().slice(0, 19)}${digits ? `.${digits}` : ''}Z`;
 }

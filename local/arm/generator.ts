@@ -22,13 +22,24 @@ const EMPTY = Buffer.alloc(0);
 function packetsBetween(fromMs: number, toMs: number, filters: Filter[]): TimedPacket[] {
   const packets: TimedPacket[] = [];
   for (let scene = Math.floor(fromMs / SCENE_MS); scene * SCENE_MS < toMs; scene += 1) {
-    const played = conversations(scene)
+    const talks = sceneOf(scene)
       .filter((talk) => passes(filters, ends(talk)))
       .flatMap((talk) => talk.frames.map((frame, i) => ({ atMs: scene * SCENE_MS + talk.atMs + i * STEP_MS, frame })))
       .filter(({ atMs }) => fromMs <= atMs && atMs < toMs);
-    packets.push(...played.toSorted((a, b) => a.atMs - b.atMs));
+    packets.push(...talks.toSorted((a, b) => a.atMs - b.atMs));
   }
   return packets;
+}
+
+/** The scenes played last: captures that run at the same time play the same ones. */
+const played = new Map<number, Talk[]>();
+const KEPT_SCENES = 50;
+
+function sceneOf(scene: number): Talk[] {
+  const talks = played.get(scene) ?? conversations(scene);
+  if (!played.has(scene) && played.size >= KEPT_SCENES) played.clear();
+  played.set(scene, talks);
+  return talks;
 }
 
 type Talk = { service: Service; clientPort: number; atMs: number; frames: Buffer[] };

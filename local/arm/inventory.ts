@@ -1,46 +1,49 @@
-import { createHash } from 'node:crypto';
+import { faultsOf } from './faults.ts';
+import type { State } from './state.ts';
+import { worldOf, type World } from './world.ts';
 
-/** The fixed world: one watcher per region, a few named VMs, and any other VM that somebody asks for. */
-export type Watcher = { subscription: string; resourceGroup: string; name: string; region: string; id: string };
+/** The world as calls find it: what is listed in world.ts, and any other machine and scale set that somebody asks for. */
+type Placed = { subscription: string; resourceGroup: string; name: string; region: string; id: string };
 
-export type Machine = {
-  id: string;
-  subscription: string;
-  resourceGroup: string;
-  name: string;
-  region: string;
-  os: 'Linux' | 'Windows';
+export type Watcher = Placed;
+
+export type Machine = Placed & {
+  computerName: string;
+  os: Os;
   tags: Record<string, string>;
   extensions: Extension[];
 };
+
+/** A scale set, whose instances all follow its model. */
+export type ScaleSet = Placed & {
+  os: Os;
+  tags: Record<string, string>;
+  /** Of the model. */
+  extensions: Extension[];
+  /** Ids of the instances, by number. */
+  instances: string[];
+};
+
+export type Os = 'Linux' | 'Windows';
 
 export type Extension = {
   name: string;
   publisher: string;
   type: string;
   typeHandlerVersion: string;
-  provisioningState: 'Succeeded' | 'Failed';
+  autoUpgradeMinorVersion: boolean;
+  provisioningState: 'Creating' | 'Updating' | 'Succeeded' | 'Failed';
 };
 
-// The watcher of westeurope has neither the usual name nor the usual group: watchers must be found by listing.
-const WATCHERS = [
-  { region: 'westus2', resourceGroup: 'NetworkWatcherRG', name: 'NetworkWatcher_westus2' },
-  { region: 'westeurope', resourceGroup: 'rg-network-ops', name: 'nw-weu-ops' },
-  { region: 'eastus', resourceGroup: 'NetworkWatcherRG', name: 'NetworkWatcher_eastus' },
-];
-
-const MACHINES = [
-  { resourceGroup: 'rg-shop', name: 'web01', region: 'westus2', os: 'Linux', tags: { env: 'prod', role: 'web' } },
-  { resourceGroup: 'rg-shop', name: 'web02', region: 'westus2', os: 'Linux', tags: { env: 'prod', role: 'web' } },
-  { resourceGroup: 'rg-shop', name: 'db01', region: 'westeurope', os: 'Linux', tags: { env: 'prod', role: 'db' } },
-  { resourceGroup: 'rg-office', name: 'win01', region: 'eastus', os: 'Windows', tags: { env: 'test', role: 'desk' } },
-] as const;
+const REGION_OF_OTHERS = 'westus2';
 
 export class Inventory {
   readonly #subscriptions: string[];
+  readonly #state: State;
 
-  constructor(subscriptions: string[]) {
+  constructor(subscriptions: string[], state: State) {
     this.#subscriptions = subscriptions;
+    this.#state = state;
   }
 
   hasSubscription(id: string): boolean {
@@ -48,12 +51,8 @@ export class Inventory {
   }
 
   watchers(subscription: string, resourceGroup?: string): Watcher[] {
-    return WATCHERS.filter((watcher) => resourceGroup === undefined || same(watcher.resourceGroup, resourceGroup)).map(
-      (watcher) => ({
-        ...watcher,
-        subscription,
-        id: `/subscriptions/${subscription}/resourceGroups/${watcher.resourceGroup}/providers/Microsoft.Network/networkWatchers/${watcher.name}`,
-      }),
+    return inGroup(this.#world(subscription).watchers, resourceGroup).map((watcher) =>
+      placed(subscription, 'Microsoft.Network/networkWatchers', watcher),
     );
   }
 
@@ -62,167 +61,125 @@ export class Inventory {
   }
 
   machines(subscription: string, resourceGroup?: string): Machine[] {
-    return MACHINES.filter((vm) => resourceGroup === undefined || same(vm.resourceGroup, resourceGroup)).map((vm) =>
-      machine(subscription, vm.resourceGroup, vm.name, vm.region, vm.os, vm.tags),
-    );
+    return inGroup(this.#world(subscription).machines, resourceGroup)
+      .filter((vm) => this.#isThere([vm.name]))
+      .map((vm) => this.#machine(subscription, vm));
   }
 
   /**
-   * A VM of the inventory, or one made up from its name: Linux in westus2 with the agent, unless the name contains
+   * A VM that is listed, or one made up from its name: Linux in westus2 with the agent, unless the name contains
    * `missing` (no such VM), `windows`, `noagent` or `agentfailed`.
    */
   machine(subscription: string, resourceGroup: string, name: string): Machine | undefined {
+    if (!this.#isThere([name])) return undefined;
     const known = this.machines(subscription, resourceGroup).find((vm) => same(vm.name, name));
     if (known) return known;
     const word = name.toLowerCase();
     if (!this.hasSubscription(subscription) || word.includes('missing')) return undefined;
-    return machine(subscription, resourceGroup, name, 'westus2', word.includes('windows') ? 'Windows' : 'Linux', {});
+    const windows = word.includes('windows') ? { windows: true as const } : {};
+    return this.#machine(subscription, { resourceGroup, name, region: REGION_OF_OTHERS, tags: {}, ...windows });
+  }
+
+  scaleSets(subscription: string, resourceGroup?: string): ScaleSet[] {
+    return inGroup(this.#world(subscription).scaleSets, resourceGroup)
+      .filter((set) => this.#isThere([set.name]))
+      .map((set) => this.#scaleSet(subscription, set));
+  }
+
+  /** A scale set that is listed, or one made up from its name as {@link machine} does, with the instances 0, 1 and 2. */
+  scaleSet(subscription: string, resourceGroup: string, name: string): ScaleSet | undefined {
+    if (!this.#isThere([name])) return undefined;
+    const known = this.scaleSets(subscription, resourceGroup).find((set) => same(set.name, name));
+    if (known) return known;
+    const word = name.toLowerCase();
+    if (!this.hasSubscription(subscription) || word.includes('missing')) return undefined;
+    const windows = word.includes('windows') ? { windows: true as const } : {};
+    const instances = ['0', '1', '2'];
+    const tags = {};
+    return this.#scaleSet(subscription, {
+      resourceGroup,
+      name,
+      region: REGION_OF_OTHERS,
+      instances,
+      tags,
+      ...windows,
+    });
+  }
+
+  /** Extensions that are put on a machine replace those that it had. */
+  install(vm: Machine, extension: Extension): void {
+    const others = vm.extensions.filter((each) => !same(each.name, extension.name));
+    this.#state.content.extensions[vm.id.toLowerCase()] = [...others, extension];
+  }
+
+  #world(subscription: string): World {
+    return worldOf(this.#subscriptions.findIndex((each) => same(each, subscription)));
+  }
+
+  #isThere(names: string[]): boolean {
+    return faultsOf(this.#state.content.faults, names).machine === 'present';
+  }
+
+  #machine(subscription: string, vm: World['machines'][number]): Machine {
+    const place = placed(subscription, 'Microsoft.Compute/virtualMachines', vm);
+    const os = vm.windows ? 'Windows' : 'Linux';
+    const installed = this.#state.content.extensions[place.id.toLowerCase()];
+    return {
+      ...place,
+      computerName: vm.computerName ?? vm.name,
+      os,
+      tags: vm.tags,
+      extensions: installed ?? agentByName(vm.name, os),
+    };
+  }
+
+  #scaleSet(subscription: string, set: World['scaleSets'][number]): ScaleSet {
+    const os = set.windows ? 'Windows' : 'Linux';
+    return {
+      ...placed(subscription, 'Microsoft.Compute/virtualMachineScaleSets', set),
+      os,
+      tags: set.tags,
+      extensions: set.withoutAgent ? [] : agentByName(set.name, os),
+      instances: set.instances.filter((instance) => this.#isThere([set.name, `${set.name}/${instance}`])),
+    };
   }
 }
 
 /** The Network Watcher agent is known by publisher and type; its extension may have any name. */
-export function agentOf(vm: Machine): Extension | undefined {
+export function agentOf(vm: { extensions: Extension[] }): Extension | undefined {
   return vm.extensions.find(
     (extension) =>
-      extension.publisher === 'Microsoft.Azure.NetworkWatcher' && extension.type.startsWith('NetworkWatcherAgent'),
+      same(extension.publisher, 'Microsoft.Azure.NetworkWatcher') && /^NetworkWatcherAgent/i.test(extension.type),
   );
 }
 
-/** The watcher as recorded. @param etag renewed by every change of a child */
-export function watcherResource(watcher: Watcher, etag: string): object {
-  return {
-    name: watcher.name,
-    id: watcher.id,
-    etag,
-    type: 'Microsoft.Network/networkWatchers',
-    location: watcher.region,
-    properties: { provisioningState: 'Succeeded', runningOperationIds: [] },
-  };
-}
-
-/** The VM as recorded 2026-03. @param instanceView whether `$expand=instanceView` was asked for */
-export function machineResource(vm: Machine, instanceView: boolean): object {
-  const disk = `${vm.name}_OsDisk_1_${digest(vm.id).slice(0, 32)}`;
-  const inGroup = `/subscriptions/${vm.subscription}/resourceGroups/${vm.resourceGroup}/providers`;
-  const image =
-    vm.os === 'Linux'
-      ? { publisher: 'Canonical', offer: 'UbuntuServer', sku: '16.04-LTS' }
-      : { publisher: 'MicrosoftWindowsServer', offer: 'WindowsServer', sku: '2022-datacenter' };
-  const exactVersion = vm.os === 'Linux' ? '16.04.202109281' : '20348.2.1';
-  return {
-    name: vm.name,
-    id: vm.id,
-    type: 'Microsoft.Compute/virtualMachines',
-    location: vm.region,
-    tags: vm.tags,
-    properties: {
-      hardwareProfile: { vmSize: 'Standard_D2s_v3' },
-      provisioningState: 'Succeeded',
-      vmId: uuidOf(vm.id),
-      storageProfile: {
-        imageReference: { ...image, version: 'latest', exactVersion },
-        osDisk: {
-          osType: vm.os,
-          name: disk,
-          createOption: 'FromImage',
-          caching: 'ReadWrite',
-          managedDisk: { storageAccountType: 'Premium_LRS', id: `${inGroup}/Microsoft.Compute/disks/${disk}` },
-          deleteOption: 'Detach',
-          diskSizeGB: 30,
-        },
-        dataDisks: [],
-      },
-      osProfile: {
-        computerName: vm.name,
-        adminUsername: 'deploy',
-        ...(vm.os === 'Linux'
-          ? {
-              linuxConfiguration: {
-                disablePasswordAuthentication: false,
-                provisionVMAgent: true,
-                patchSettings: { patchMode: 'ImageDefault', assessmentMode: 'ImageDefault' },
-              },
-            }
-          : { windowsConfiguration: { provisionVMAgent: true, enableAutomaticUpdates: true } }),
-        secrets: [],
-        allowExtensionOperations: true,
-        requireGuestProvisionSignal: true,
-      },
-      networkProfile: {
-        networkInterfaces: [{ id: `${inGroup}/Microsoft.Network/networkInterfaces/${vm.name}VMNic` }],
-      },
-      ...(instanceView
-        ? {
-            instanceView: {
-              statuses: [
-                { code: 'ProvisioningState/succeeded', level: 'Info', displayStatus: 'Provisioning succeeded' },
-                { code: 'PowerState/running', level: 'Info', displayStatus: 'VM running' },
-              ],
-            },
-          }
-        : {}),
-      timeCreated: '2026-03-17T03:35:56.8946796+00:00',
-    },
-    etag: '"2"',
-    // A VM without extensions has no such member.
-    ...(vm.extensions.length > 0
-      ? { resources: vm.extensions.map((extension) => extensionResource(vm, extension)) }
-      : {}),
-  };
-}
-
-export function extensionResource(vm: Machine, extension: Extension): object {
-  return {
-    name: extension.name,
-    id: `${vm.id}/extensions/${extension.name}`,
-    type: 'Microsoft.Compute/virtualMachines/extensions',
-    location: vm.region,
-    properties: {
-      autoUpgradeMinorVersion: true,
-      provisioningState: extension.provisioningState,
-      publisher: extension.publisher,
-      type: extension.type,
-      typeHandlerVersion: extension.typeHandlerVersion,
-    },
-  };
-}
-
-function machine(
-  subscription: string,
-  resourceGroup: string,
-  name: string,
-  region: string,
-  os: Machine['os'],
-  tags: Record<string, string>,
-): Machine {
+function agentByName(name: string, os: Os): Extension[] {
   const word = name.toLowerCase();
+  if (word.includes('noagent')) return [];
   const agent: Extension = {
     name: 'ops-network-agent',
     publisher: 'Microsoft.Azure.NetworkWatcher',
     type: `NetworkWatcherAgent${os}`,
     typeHandlerVersion: '1.4',
+    autoUpgradeMinorVersion: true,
     provisioningState: word.includes('agentfailed') ? 'Failed' : 'Succeeded',
   };
-  return {
-    id: `/subscriptions/${subscription}/resourceGroups/${resourceGroup}/providers/Microsoft.Compute/virtualMachines/${name}`,
-    subscription,
-    resourceGroup,
-    name,
-    region,
-    os,
-    tags,
-    extensions: word.includes('noagent') ? [] : [agent],
-  };
+  return [agent];
+}
+
+function placed(
+  subscription: string,
+  type: string,
+  { resourceGroup, name, region }: { resourceGroup: string; name: string; region: string },
+): Placed {
+  const id = `/subscriptions/${subscription}/resourceGroups/${resourceGroup}/providers/${type}/${name}`;
+  return { subscription, resourceGroup, name, region, id };
+}
+
+function inGroup<T extends { resourceGroup: string }>(all: T[], resourceGroup: string | undefined): T[] {
+  return all.filter((each) => resourceGroup === undefined || same(each.resourceGroup, resourceGroup));
 }
 
 function same(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
-}
-
-function digest(id: string): string {
-  return createHash('sha256').update(id.toLowerCase()).digest('hex');
-}
-
-function uuidOf(id: string): string {
-  return digest(id).replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*$/, '$1-$2-4$3-8$4-$5');
 }

@@ -1,9 +1,11 @@
 import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
-import { BlobServiceClient } from '@azure/storage-blob';
 import { Agent } from './agent.ts';
 import { armRoutes } from './api.ts';
+import { CaptureWork } from './capture-work.ts';
 import { Captures } from './captures.ts';
+import { Extensions } from './extensions.ts';
+import { Injector } from './injector.ts';
 import { Inventory } from './inventory.ts';
 import { log } from './log.ts';
 import { Operations } from './operations.ts';
@@ -12,6 +14,7 @@ import { createArmServer } from './server.ts';
 import { State } from './state.ts';
 import { tcpdumpProblem } from './tcpdump.ts';
 import { startTraffic } from './traffic.ts';
+import { Uploads } from './upload.ts';
 
 /**
  * An emulator of Azure Resource Manager for Network Watcher packet captures. It answers what recorded traffic of the
@@ -22,7 +25,7 @@ const USAGE = `node local/arm/main.ts --port N --data DIR --storage CONNECTION_S
   --port N             port on 127.0.0.1; 0 picks a free one
   --data DIR           where captures, operations and the request log are kept
   --storage STRING     connection string of the account that files go to
-  --subscriptions IDS  subscriptions that exist
+  --subscriptions IDS  subscriptions that exist; what is in the first and in the others: world.ts
   --pace X             multiplies the service's delays (default 1; a capture's own time limit is never changed)
   --retry-after S      seconds the service tells clients to wait (default 10, as recorded)
   --live IFACE         capture this interface instead of the emulated network
@@ -34,28 +37,30 @@ const CREATE_MS = 11_000;
 const STOP_MS = 21_000;
 const DELETE_MS = 11_000;
 const STATUS_MS = 2_000;
+const INSTALL_MS = 30_000;
 const UPLOAD_MS = 15_000;
 const TICK_MS = 40;
 
 const options = readOptions();
 const state = new State(options.data);
-const traffic = await startTraffic();
 const problem = options.noTcpdump ? 'not wanted' : await tcpdumpProblem({ live: options.live });
 if (problem && options.live) {
   process.stderr.write(`arm: cannot capture ${options.live}: ${problem}\n`);
   process.exit(1);
 }
 if (problem) log('agent', `packets are made up, not captured (${problem})`);
+// Nobody sees the traffic when nothing is captured.
+const services = problem ? [] : (await startTraffic()).services;
 const agent = new Agent({
   directory: options.data,
   state,
-  storage: BlobServiceClient.fromConnectionString(options.storage, { retryOptions: { maxTries: 1 } }),
-  services: traffic.services,
+  uploads: new Uploads(options.storage),
+  services,
   tcpdump: !problem,
   live: options.live,
   uploadDelayMs: UPLOAD_MS * options.pace,
 });
-const inventory = new Inventory(options.subscriptions);
+const inventory = new Inventory(options.subscriptions, state);
 const operations = new Operations(state, options.retryAfter);
 const captures = new Captures(state, operations, agent, inventory, {
   startMs: START_MS * options.pace,
@@ -64,16 +69,20 @@ const captures = new Captures(state, operations, agent, inventory, {
   deleteMs: DELETE_MS * options.pace,
   statusMs: STATUS_MS * options.pace,
 });
+const work = new CaptureWork(state, operations, agent);
+const extensions = new Extensions(state, operations, inventory, INSTALL_MS * options.pace);
 const server = createArmServer({
   state,
   requests: new RequestLog(options.data),
   inventory,
-  routes: armRoutes(inventory, captures, operations),
-  services: traffic.services,
+  routes: armRoutes({ state, inventory, captures, extensions, operations }),
+  injector: new Injector(state),
+  services,
 });
 const ticking = setInterval(() => {
   const now = Date.now();
-  captures.tick(now);
+  work.tick(now);
+  extensions.tick(now);
   agent.tick(now);
 }, TICK_MS);
 

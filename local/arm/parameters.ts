@@ -12,8 +12,13 @@ export type Parameters = {
   /** Whether the agent understands every filter. */
   filtersUnderstood: boolean;
   bytesToCapturePerPacket: number;
+  /** Of a session, or of each file of a ring; 0 = unlimited. */
   limitBytes: number;
   limitSeconds: number;
+  /** Set for a continuous capture: how many files are kept. */
+  ringFiles: number | undefined;
+  /** ARM ids of instances of a scale set. */
+  scope: { include: string[]; exclude: string[] };
   storageId: string | undefined;
   storagePath: string | undefined;
   /** A path on the VM was given: the file stays there too. */
@@ -36,12 +41,23 @@ export type Target = {
 export class InvalidParameter extends Error {}
 
 const MAX_UINT32 = 4_294_967_295;
+const MAX_SECONDS = 18_000;
+const MAX_RING_SECONDS = 604_800;
+const RING_FILES = 10;
+
+/** Continuous captures came with this one; GUESS: older ones do not see their members. */
+const CONTINUOUS_SINCE = '2023-11-01';
+
+export function knowsContinuous(apiVersion: string): boolean {
+  return apiVersion.slice(0, CONTINUOUS_SINCE.length) >= CONTINUOUS_SINCE;
+}
 
 /** @throws InvalidParameter */
-export function readParameters(body: unknown): Parameters {
+export function readParameters(body: unknown, apiVersion: string): Parameters {
   const given = object(object(body, 'body')['properties'], 'properties');
+  const ring = knowsContinuous(apiVersion) ? given : {};
   const target = readTarget(given['target'], given['targetType']);
-  const continuous = optional(given['continuousCapture'], 'boolean', 'continuousCapture');
+  const continuous = optional(ring['continuousCapture'], 'boolean', 'continuousCapture');
   const storage = readStorage(object(given['storageLocation'], 'storageLocation'), continuous !== undefined);
   const filters = list(given['filters'], 'filters').map(readFilter);
   const scope = readScope(given['scope'], target);
@@ -52,18 +68,23 @@ export function readParameters(body: unknown): Parameters {
     1_073_741_824,
     MAX_UINT32,
   );
-  const timeLimitInSeconds = integer(given['timeLimitInSeconds'], 'timeLimitInSeconds', 18_000, 18_000);
-  const settings = readSettings(given['captureSettings']);
+  const timeLimitInSeconds = integer(given['timeLimitInSeconds'], 'timeLimitInSeconds', MAX_SECONDS, MAX_SECONDS);
+  const settings = readSettings(ring['captureSettings']);
 
   return {
     target,
     filters,
     filtersUnderstood: filters.every((filter) => parseFilter(filter) !== undefined),
     bytesToCapturePerPacket,
-    // GUESS: the ring of a continuous capture is one file of the ring's size here; names of its files are not known.
-    limitBytes: continuous === undefined ? totalBytesPerSession : settings.fileCount * settings.fileSizeInBytes,
-    // GUESS: 0 seconds stands for the longest time, 0 bytes for no limit.
-    limitSeconds: continuous === undefined ? timeLimitInSeconds || 18_000 : settings.sessionTimeLimitInSeconds,
+    limitBytes: continuous === undefined ? totalBytesPerSession : settings.fileSizeInBytes,
+    // GUESS: 0 seconds stands for the longest time, 0 bytes for no limit, 0 files for the usual number.
+    limitSeconds:
+      continuous === undefined
+        ? timeLimitInSeconds || MAX_SECONDS
+        : settings.sessionTimeLimitInSeconds || MAX_RING_SECONDS,
+    // GUESS: true and false are the same.
+    ringFiles: continuous === undefined ? undefined : settings.fileCount || RING_FILES,
+    scope,
     storageId: storage.storageId,
     storagePath: storage.storagePath,
     onDisk: storage.file !== undefined,
@@ -85,19 +106,35 @@ export function readParameters(body: unknown): Parameters {
   };
 }
 
+/** By which faults name the target that a body asks for; none if it is not to be understood. */
+export function targetNames(body: unknown): string[] {
+  const target = (body as { properties?: { target?: unknown } } | undefined)?.properties?.target;
+  const parsed = typeof target === 'string' ? parseTarget(target) : undefined;
+  return parsed ? namesOf(parsed) : [];
+}
+
+/** By which faults name a target, from wide to narrow. */
+export function namesOf({ name, instance }: Target): string[] {
+  return instance === undefined ? [name] : [name, `${name}/${instance}`];
+}
+
 function readTarget(given: unknown, type: unknown): Target {
-  const id = text(given, 'target');
+  const target = parseTarget(text(given, 'target'));
+  if (!target) throw invalid('target');
+  if (type !== undefined && type !== null && type !== target.type) throw invalid('targetType');
+  return target;
+}
+
+function parseTarget(id: string): Target | undefined {
   const match =
     /^\/subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/providers\/Microsoft\.Compute\/(virtualMachines|virtualMachineScaleSets)\/([^/]+)(?:\/virtualMachines\/([^/]+))?$/i.exec(
       id,
     );
   const [, subscription, resourceGroup, kind, name, instance] = match ?? [];
   const scaleSet = kind?.toLowerCase() === 'virtualmachinescalesets';
-  if (!subscription || !resourceGroup || !name || (instance && !scaleSet)) throw invalid('target');
+  if (!subscription || !resourceGroup || !name || (instance && !scaleSet)) return undefined;
   // GUESS: without targetType the kind of the id decides; observed for VMs only.
-  const expected = scaleSet ? 'AzureVMSS' : 'AzureVM';
-  if (type !== undefined && type !== null && type !== expected) throw invalid('targetType');
-  return { id, subscription, resourceGroup, type: expected, name, instance };
+  return { id, subscription, resourceGroup, type: scaleSet ? 'AzureVMSS' : 'AzureVM', name, instance };
 }
 
 function readStorage(
@@ -165,13 +202,13 @@ function readSettings(given: unknown): {
 } {
   const settings = given === undefined || given === null ? {} : object(given, 'captureSettings');
   return {
-    fileCount: integer(settings['fileCount'], 'fileCount', 10, 10_000),
+    fileCount: integer(settings['fileCount'], 'fileCount', RING_FILES, 10_000),
     fileSizeInBytes: integer(settings['fileSizeInBytes'], 'fileSizeInBytes', 104_857_600, MAX_UINT32),
     sessionTimeLimitInSeconds: integer(
       settings['sessionTimeLimitInSeconds'],
       'sessionTimeLimitInSeconds',
       86_400,
-      604_800,
+      MAX_RING_SECONDS,
     ),
   };
 }

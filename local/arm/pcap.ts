@@ -31,6 +31,32 @@ export function record(packet: Buffer, timeMs: number, snapLength: number): Buff
   return Buffer.concat([header, packet.subarray(0, captured)]);
 }
 
+/** Cuts a pcap stream into its header and whole records. */
+export class PcapStream {
+  #pending = Buffer.alloc(0);
+  #bigEndian: boolean | undefined;
+
+  read(chunk: Buffer): { header: Buffer | undefined; records: Buffer[] } {
+    this.#pending = Buffer.concat([this.#pending, chunk]);
+    let at = 0;
+    let header: Buffer | undefined;
+    if (this.#bigEndian === undefined && this.#pending.length >= FILE_HEADER) {
+      header = this.#pending.subarray(0, FILE_HEADER);
+      this.#bigEndian = isBigEndian(header);
+      at = FILE_HEADER;
+    }
+    const records: Buffer[] = [];
+    while (this.#bigEndian !== undefined && at + RECORD_HEADER <= this.#pending.length) {
+      const end = at + RECORD_HEADER + lengthAt(this.#pending, at + 8, this.#bigEndian);
+      if (end > this.#pending.length) break;
+      records.push(this.#pending.subarray(at, end));
+      at = end;
+    }
+    this.#pending = this.#pending.subarray(at);
+    return { header, records };
+  }
+}
+
 /**
  * A capture file being written. It holds whole packets at every moment, never more than its limit, and can be opened
  * again after the process died: what follows goes behind what is there, without a second header.
@@ -38,57 +64,42 @@ export function record(packet: Buffer, timeMs: number, snapLength: number): Buff
 export class PcapFile {
   readonly #fd: number;
   readonly #limitBytes: number;
-  #pending = Buffer.alloc(0);
-  #headerRead = false;
   bytes = 0;
   packets = 0;
-  /** No further packet fits. */
-  full = false;
 
   /** @param limitBytes size the file must not exceed; 0 = unlimited */
   constructor(path: string, limitBytes: number) {
-    this.#limitBytes = limitBytes === 0 ? Number.POSITIVE_INFINITY : limitBytes;
+    this.#limitBytes = limitBytes || Infinity;
     this.#fd = openSync(path, 'a+');
     this.#recover();
   }
 
-  /** Takes the next bytes of a pcap stream (header first), cut anywhere. */
-  write(chunk: Buffer): void {
-    this.#pending = Buffer.concat([this.#pending, chunk]);
-    if (!this.#headerRead) {
-      if (this.#pending.length < FILE_HEADER) return;
-      if (this.bytes === 0) this.#append(this.#pending.subarray(0, FILE_HEADER));
-      this.#pending = this.#pending.subarray(FILE_HEADER);
-      this.#headerRead = true;
-    }
-    let end = 0;
-    while (!this.full && end + RECORD_HEADER <= this.#pending.length) {
-      const next = end + RECORD_HEADER + this.#length(this.#pending, end + 8);
-      if (next > this.#pending.length) break;
-      this.full = this.bytes + next > this.#limitBytes;
-      if (this.full) break;
-      this.packets += 1;
-      end = next;
-    }
-    this.#append(this.#pending.subarray(0, end));
-    this.#pending = this.#pending.subarray(end);
+  /** Writes the file's header, unless it has one. */
+  begin(header: Buffer): void {
+    if (this.bytes === 0) this.#append(header);
   }
 
-  /** @param snapLength for the header, should nothing have been written at all */
+  /** Adds records as long as they fit. @returns how many did */
+  add(records: Buffer[], limitBytes = this.#limitBytes): number {
+    let size = this.bytes;
+    let count = 0;
+    for (const each of records) {
+      if (size + each.length > limitBytes) break;
+      size += each.length;
+      count += 1;
+    }
+    this.#append(Buffer.concat(records.slice(0, count)));
+    this.packets += count;
+    return count;
+  }
+
   close(snapLength: number): void {
     if (this.bytes === 0) this.#append(fileHeader(snapLength));
     closeSync(this.#fd);
   }
 
-  #bigEndian = false;
-
-  #length(buffer: Buffer, at: number): number {
-    return this.#bigEndian ? buffer.readUInt32BE(at) : buffer.readUInt32LE(at);
-  }
-
   #append(bytes: Buffer): void {
     if (bytes.length === 0) return;
-    if (this.bytes === 0) this.#bigEndian = bytes[0] === 0xa1;
     writeSync(this.#fd, bytes);
     this.bytes += bytes.length;
   }
@@ -99,11 +110,11 @@ export class PcapFile {
     if (size >= FILE_HEADER) {
       const header = Buffer.alloc(FILE_HEADER);
       readSync(this.#fd, header, 0, FILE_HEADER, 0);
-      this.#bigEndian = header[0] === 0xa1;
+      const bigEndian = isBigEndian(header);
       this.bytes = FILE_HEADER;
       while (this.bytes + RECORD_HEADER <= size) {
         readSync(this.#fd, header, 0, RECORD_HEADER, this.bytes);
-        const next = this.bytes + RECORD_HEADER + this.#length(header, 8);
+        const next = this.bytes + RECORD_HEADER + lengthAt(header, 8, bigEndian);
         if (next > size) break;
         this.bytes = next;
         this.packets += 1;
@@ -111,4 +122,12 @@ export class PcapFile {
     }
     if (this.bytes < size) ftruncateSync(this.#fd, this.bytes);
   }
+}
+
+function isBigEndian(header: Buffer): boolean {
+  return header[0] === 0xa1;
+}
+
+function lengthAt(buffer: Buffer, at: number, bigEndian: boolean): number {
+  return bigEndian ? buffer.readUInt32BE(at) : buffer.readUInt32LE(at);
 }

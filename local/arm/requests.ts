@@ -1,7 +1,18 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-export type LoggedRequest = { time: string; method: string; path: string; apiVersion: string | null; status: number };
+export type LoggedRequest = {
+  time: string;
+  method: string;
+  path: string;
+  apiVersion: string | null;
+  /** 0 when there was no answer. */
+  status: number;
+  /** The fault that the answer was due to. */
+  fault?: string;
+  /** It came before the time that this very call had been told to wait for. */
+  violation?: true;
+};
 
 /** Every ARM request received, kept on disk line by line so that a restart forgets none. */
 export class RequestLog {

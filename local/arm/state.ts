@@ -1,20 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { noFaults, type Faults } from './faults.ts';
 import type { FilterInput } from './filter.ts';
-
-/** What goes wrong on purpose, set by `POST /_control {"faults":{…}}`. */
-export type Faults = {
-  /** Every ARM answer waits this long. */
-  delayMs: number;
-  /** `never`: files do not arrive while this is set. */
-  upload: 'normal' | 'never';
-  /** `ignored`: the service's own time limit does not fire. */
-  limits: 'normal' | 'ignored';
-  /** Every ARM request is answered with 503. */
-  down: boolean;
-};
-
-export const NO_FAULTS: Faults = { delayMs: 0, upload: 'normal', limits: 'normal', down: false };
+import type { Extension } from './inventory.ts';
+import type { Target } from './parameters.ts';
+import type { Destination } from './upload.ts';
 
 /** A packet capture as ARM keeps it. */
 export type Capture = {
@@ -22,27 +13,43 @@ export type Capture = {
   name: string;
   /** Lower-cased id of the parent watcher. */
   watcher: string;
+  target: Target;
   provisioningState: 'Updating' | 'Succeeded' | 'Failed' | 'Deleting';
   /** Everything echoed below `properties` except provisioningState. */
   properties: Record<string, unknown>;
-  /** The agent's session; none when the create was bound to fail. */
-  session?: string;
+  /** Where packets are captured: the VM, or each instance of the scale set that is in the scope. */
+  machines: CapturedMachine[];
+  /** Unix milliseconds. */
+  createdAt: number;
   failure?: { code: string; message: string };
   /** Id of the last status query that ran as an operation. */
   lastStatusOperation?: string;
 };
 
+export type CapturedMachine = {
+  /** ARM id, in the target's letter case. */
+  id: string;
+  /** By which faults name it, from wide to narrow; see faults.ts. */
+  names: string[];
+  /** The agent's session; none on a machine that does not exist, or when the create was bound to fail. */
+  session?: string;
+};
+
 /** A long-running operation. Times are Unix milliseconds. */
 export type Operation = {
   id: string;
-  kind: 'create' | 'stop' | 'delete' | 'status';
+  kind: 'create' | 'stop' | 'delete' | 'status' | 'install';
   subscription: string;
   region: string;
   apiVersion: string;
-  /** Lower-cased id of the capture. */
-  capture: string;
+  /** Lower-cased id of the capture, or of the machine that an extension is put on. */
+  resource: string;
+  /** Of the machine it is about; see faults.ts. */
+  names: string[];
+  startedAt: number;
   dueAt: number;
-  status: 'InProgress' | 'Succeeded' | 'Failed';
+  endedAt?: number;
+  status: 'InProgress' | 'Succeeded' | 'Failed' | 'Canceled';
   error?: { code: string; message: string; details: [] };
   /** Answered by operationResults of a status query. */
   result?: unknown;
@@ -55,14 +62,17 @@ export type Operation = {
 export type Session = {
   id: string;
   label: string;
+  names: string[];
   phase: 'pending' | 'running' | 'ended' | 'done';
   filters: FilterInput[];
   snapLength: number;
-  /** 0 = unlimited. */
+  /** 0 = unlimited; of a ring, the size of each file. */
   limitBytes: number;
   limitSeconds: number;
+  /** The newest files that are kept of a continuous capture; otherwise there is one file. */
+  ringFiles?: number;
   /** Where the file goes; none for a capture that only names a file on the VM. */
-  destination?: { container: string; blob: string };
+  destination?: Destination;
   /** The file also stays on the VM's disk. */
   keep: boolean;
   /** Unix milliseconds. */
@@ -72,8 +82,11 @@ export type Session = {
   source?: 'tcpdump' | 'generator';
   /** The tcpdump of a running session, to be ended by the next process should this one be killed. */
   process?: { pid: number; expression: string };
+  /** Absent after the size limit when that is unexplained. */
   stopReason?: string;
   errors: string[];
+  /** The file will not arrive: storage failed, or the machine is gone. */
+  lost?: true;
   bytes: number;
   packets: number;
   /** Its capture was deleted: nobody will ask any more. */
@@ -81,44 +94,68 @@ export type Session = {
 };
 
 type Content = {
+  /** Of this form: what another form of the emulator wrote is not read. */
+  version: 2;
   captures: Record<string, Capture>;
   operations: Record<string, Operation>;
   sessions: Record<string, Session>;
   /** Etag per lower-cased watcher id. */
   etags: Record<string, string>;
+  /** Extensions that were put on machines, by lower-cased machine id. */
+  extensions: Record<string, Extension[]>;
+  /** Signs the URLs of operations. */
+  key: string;
   faults: Faults;
+  /** Calls that came again before the time that a 429 had given. */
+  violations: number;
 };
 
 /** The emulator's memory. Saved as a whole by writing a new file and renaming it, so that a kill loses nothing. */
 export class State {
   readonly #path: string;
   readonly content: Content;
+  #soon: NodeJS.Immediate | undefined;
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true });
     this.#path = join(directory, 'state.json');
-    this.content = {
+    this.content = read(this.#path) ?? {
+      version: 2,
       captures: {},
       operations: {},
       sessions: {},
       etags: {},
-      faults: { ...NO_FAULTS },
-      ...read(this.#path),
+      extensions: {},
+      key: randomBytes(32).toString('base64url'),
+      faults: noFaults(),
+      violations: 0,
     };
   }
 
+  session(machine: CapturedMachine): Session | undefined {
+    return machine.session === undefined ? undefined : this.content.sessions[machine.session];
+  }
+
+  /** For what happens by itself: all of one round is written at once. What is answered is saved before. */
+  saveSoon(): void {
+    this.#soon ??= setImmediate(() => this.save());
+  }
+
   save(): void {
+    clearImmediate(this.#soon);
+    this.#soon = undefined;
     const next = `${this.#path}.next`;
     writeFileSync(next, JSON.stringify(this.content));
     renameSync(next, this.#path);
   }
 }
 
-function read(path: string): Partial<Content> {
+function read(path: string): Content | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Partial<Content>;
+    const content = JSON.parse(readFileSync(path, 'utf8')) as Content;
+    return content.version === 2 ? content : undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }

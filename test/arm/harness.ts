@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient } from '@azure/storage-blob';
@@ -23,6 +23,10 @@ export const NO_STORAGE = connectionStringFor({ blob: 9 });
 
 export function machine(name: string): string {
   return `/subscriptions/${SUBSCRIPTION}/resourceGroups/rg-shop/providers/Microsoft.Compute/virtualMachines/${name}`;
+}
+
+export function scaleSet(name: string): string {
+  return `/subscriptions/${SUBSCRIPTION}/resourceGroups/rg-shop/providers/Microsoft.Compute/virtualMachineScaleSets/${name}`;
 }
 
 export type Storage = { connectionString: string; port: number; stop: () => Promise<void> };
@@ -98,8 +102,48 @@ export class Emulator {
     });
   }
 
+  /** Waits until a create is over, and answers the capture. */
+  settled(name: string): Promise<any> {
+    return until(`the create of ${name}`, async () => {
+      const { body } = await this.arm('GET', `${WATCHER}/packetCaptures/${name}`);
+      return body.properties?.provisioningState !== 'Updating' && body;
+    });
+  }
+
+  /** Waits until a capture is not there any more. */
+  async removed(name: string): Promise<void> {
+    await until(`the end of ${name}`, async () => {
+      return (await this.arm('GET', `${WATCHER}/packetCaptures/${name}`)).status === 404;
+    });
+  }
+
+  /** Takes away every capture of a watcher. */
+  async clear(watcher = WATCHER): Promise<void> {
+    await until('an empty list', async () => {
+      const { value } = (await this.arm('GET', `${watcher}/packetCaptures`)).body;
+      for (const { id, properties } of value) {
+        if (properties.provisioningState !== 'Deleting') await this.arm('DELETE', id);
+      }
+      return value.length === 0;
+    });
+  }
+
+  /** Waits until an operation is over, and answers the last question about it. */
+  over(url: string): Promise<Answer> {
+    return until('the end of an operation', async () => {
+      const answer = await this.arm('GET', url);
+      return answer.status !== 202 && answer.body?.status !== 'InProgress' && answer;
+    });
+  }
+
   async control(faults: unknown): Promise<Answer> {
     return ask(`${this.url}/_control`, { method: 'POST', body: JSON.stringify({ faults }) });
+  }
+
+  /** The files on the emulated machines. */
+  kept(): Buffer[] {
+    const folder = join(this.data, 'captures');
+    return readdirSync(folder).map((name) => readFileSync(join(folder, name)));
   }
 
   /** Process ids of what the emulator runs. */
@@ -129,7 +173,16 @@ export class Emulator {
 export async function ask(url: string, init: RequestInit): Promise<Answer> {
   const response = await fetch(url, init);
   const text = await response.text();
-  return { status: response.status, headers: response.headers, text, body: text ? JSON.parse(text) : undefined };
+  return { status: response.status, headers: response.headers, text, body: parsed(text) };
+}
+
+/** Undefined for what is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function temporaryFolder(): string {
@@ -140,12 +193,44 @@ function temporaryFolder(): string {
 export async function arrived(storage: Storage, container: string, blob: string): Promise<Buffer> {
   const service = BlobServiceClient.fromConnectionString(storage.connectionString);
   const client = service.getContainerClient(container).getBlobClient(blob);
-  return until(`${container}/${blob}`, async () => ((await client.exists()) ? client.downloadToBuffer() : undefined));
+  const there = unhurried(() => client.exists());
+  return until(`${container}/${blob}`, async () => ((await there()) ? client.downloadToBuffer() : undefined));
 }
 
 export async function exists(storage: Storage, container: string, blob: string): Promise<boolean> {
   const service = BlobServiceClient.fromConnectionString(storage.connectionString);
   return service.getContainerClient(container).getBlobClient(blob).exists();
+}
+
+/** Asks no more than a few times a second: storage is slow. */
+function unhurried<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
+  let next = 0;
+  return async () => {
+    if (Date.now() < next) return undefined;
+    next = Date.now() + 200;
+    return ask();
+  };
+}
+
+/** Waits until so many blobs begin like this, and answers their files by the rest of their names. */
+export async function arrivedBelow(
+  storage: Storage,
+  [container, prefix]: [container: string, prefix: string],
+  count: number,
+): Promise<Record<string, Buffer>> {
+  const client = BlobServiceClient.fromConnectionString(storage.connectionString).getContainerClient(container);
+  const list = unhurried(async () => {
+    const found: string[] = [];
+    if (!(await client.exists())) return undefined;
+    for await (const { name } of client.listBlobsFlat({ prefix })) found.push(name);
+    return found.length >= count && found;
+  });
+  const names = await until(`${count} blobs ${prefix}…`, list);
+  const files = names.map(async (name) => [
+    name.slice(prefix.length),
+    await client.getBlobClient(name).downloadToBuffer(),
+  ]);
+  return Object.fromEntries(await Promise.all(files));
 }
 
 /** Container and blob of a generated storage path. */
