@@ -114,6 +114,7 @@ export function createApp(
           captureAccounts: config.captureAccounts,
           credential: identityFor(config.azure.clientId),
           now: () => clock.now(),
+          timeout: (ms) => clock.timeout(ms),
         }),
       ),
     );

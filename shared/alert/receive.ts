@@ -88,7 +88,7 @@ export async function takeUpUnsettled(parts: ReceiveParts, parse: (payload: Uint
   const { alerts, archive, clock, log } = parts;
   // All at once: none is to wait for another's look-ups, and poll not for the sum of them.
   await Promise.all(
-    (await alerts.unsettled(takeUpAtOnce)).map(async ({ mark, value }) => {
+    (await alerts.unsettled(takeUpAtOnce, Math.floor(clock.now().getTime() / 1000))).map(async ({ mark, value }) => {
       const age = clock.now().getTime() - Date.parse(value.at);
       if (age < takeUpAfterMs && !value.pending) return;
       try {

@@ -49,7 +49,9 @@ const relatedCount = 5;
 
 /** The id of a machine has at most some 300 letters; what is longer is none, and need not be kept whole. */
 export function clipped(target: string): string {
-  return target.length <= 400 ? target : `${target.slice(0, 400)}…`;
+  // What is not ASCII takes six characters of a row each.
+  const most = /^[\u0020-\u007e]*$/.test(target) ? 400 : 60;
+  return target.length <= most ? target : `${target.slice(0, most)}…`;
 }
 
 export function alertId(alert: Alert): string {
@@ -136,9 +138,13 @@ export class AlertStore implements Expiring<AlertRecord> {
     await this.#table.remove('unsettled', mark);
   }
 
-  async unsettled(limit: number): Promise<{ mark: string; value: Unsettled }[]> {
-    const rows = await this.#table.scan<Unsettled>('unsettled', { limit });
-    return rows.map(({ row, value }) => ({ mark: row, value }));
+  /** Marks beginning at a place that moves with `turn`, so that none is always behind others that stay. */
+  async unsettled(limit: number, turn = 0): Promise<{ mark: string; value: Unsettled }[]> {
+    const rows = await this.#table.scan<Unsettled>('unsettled', { limit: 10_000 });
+    const first = rows.length <= limit ? 0 : turn % rows.length;
+    return [...rows.slice(first), ...rows.slice(0, first)]
+      .slice(0, limit)
+      .map(({ row, value }) => ({ mark: row, value }));
   }
 
   old(until: Date, next: string | undefined): Promise<Page<ListEntry>> {

@@ -36,6 +36,12 @@ export function beginningsOf(blob: string): string[] {
   const ends = new Set<number>();
   for (let i = 0; i < name; i++) if (blob[i] === '/' && i > 0) ends.add(i + 1);
   for (let i = name + 1; i < blob.length; i++) if ('-_.( '.includes(blob[i] ?? '')) ends.add(i);
+  for (let i = 1; i < name; i++) if (blob[i] === '/') ends.add(i);
+  for (const folder of blob.matchAll(/\.cap\//gi)) ends.add(folder.index);
+  // A number right behind the name, and the id of a run.
+  const digits = /\d+(?=\.cap$)/i.exec(blob);
+  if (digits && digits.index > name) ends.add(digits.index);
+  for (const id of blob.matchAll(/(?<![0-9a-z])[0-9a-z]{26}/gi)) ends.add(id.index + 26);
   for (const stem of blob.matchAll(/packetcapture_\d\d_\d\d_\d\d_\d{3}/gi)) ends.add(stem.index + stem[0].length);
   return [...ends]
     .toSorted((a, b) => b - a)

@@ -118,7 +118,11 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
     case 'removed':
       return run.removal?.done
         ? run
-        : note({ ...run, removal: { askedAt: at, attempts: run.removal?.attempts ?? 0, done: true } }, at, 'removed');
+        : note(
+            { ...withoutOperations(run), removal: { askedAt: at, attempts: run.removal?.attempts ?? 0, done: true } },
+            at,
+            'removed',
+          );
     case 'remove-again':
       return run.removal === undefined ? run : { ...run, removal: { askedAt: at, attempts: 0, done: false } };
   }
@@ -127,7 +131,9 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
 function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
   const at = now.toISOString();
   if (seen.phase === 'gone') return gone(run, now, times);
-  const known: Run = { ...run, session: merge(run.session, seen.session) };
+  // What was asked for meanwhile is newer than what was looked at.
+  const operations = run.session?.operations ?? seen.session.operations;
+  const known: Run = { ...run, session: merge(run.session, { ...seen.session, operations }) };
   const startedAt =
     run.startedAt ?? ('startedAt' in seen && seen.startedAt ? believable(seen.startedAt, run, now) : undefined);
   switch (run.state) {
@@ -163,7 +169,7 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
       // What was asked for is over: told once, and asked again in its time.
       return seen.stopFailed === undefined
         ? next
-        : note({ ...next, session: withoutStop(seen.session) }, at, 'stop-failed', seen.stopFailed);
+        : note({ ...next, session: withoutStop(known.session, seen.session) }, at, 'stop-failed', seen.stopFailed);
     }
     case 'ended':
       return ended(known, startedAt ?? run.askedAt ?? at, seen.cause, seen.reason, at);
@@ -234,7 +240,8 @@ const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
 function ended(run: Run, startedAt: string, cause: EndCause, word: string | undefined, at: string): Run {
   const { reason, say } = endReasons[cause];
   const errors = run.session?.errors ?? [];
-  const detail = [say, word && `(${word})`, errors.length > 0 && `: ${errors.join(', ')}`].filter(Boolean).join(' ');
+  const told = [say, word && `(${word})`, errors.length > 0 && `: ${errors.join(', ')}`].filter(Boolean).join(' ');
+  const detail = told.slice(0, 500);
   // Whoever asked for the end first gave its reason; the cloud's own error is worth more than our wish.
   const stop = run.stop !== undefined && cause !== 'error' ? run.stop : { reason, by: 'cloud' as const, at, detail };
   return collect({ ...run, startedAt, stop, endCause: cause }, at, detail);
@@ -275,8 +282,10 @@ function requestStop(run: Run, reason: StopReason, detail: string | undefined, a
 
 function addFile(run: Run, file: RunFile, at: string): Run {
   const old = run.files.find((f) => f.id === file.id);
+  // A row has its bounds: the catalogue knows the others, by their run.
+  if (!old && run.files.length >= mostFiles) return run;
   const same = old && old.packets === file.packets && old.bytes === file.bytes && old.verdict === file.verdict;
-  if (same && run.state !== 'collecting') return run;
+  if (same && (run.state !== 'collecting' || run.session?.manyFiles)) return run;
   const files = old ? run.files.map((f) => (f.id === file.id ? file : f)) : [...run.files, file];
   const next = withSizeLimit(
     note({ ...run, files, fileAddedAt: at }, at, 'file', `${file.packets} packets, ${file.bytes} bytes`),
@@ -317,7 +326,9 @@ function tick(run: Run, now: Date, times: Times): Run {
 /** The wait for files is over: none came in time; or some came, and for a while no more of them. */
 export function isFileTimeOver(run: Run, now: Date, times: Times): boolean {
   if (run.files.length === 0) return elapsed(run.stoppedAt, now) >= times.fileTimeoutMs;
-  const moments = [run.stoppedAt, run.fileAddedAt, run.fileSeenAt].filter((at) => at !== undefined);
+  // What was seen and is still not added when the time for files is up is not waited for any more.
+  const seenAt = elapsed(run.stoppedAt, now) < times.fileTimeoutMs ? run.fileSeenAt : undefined;
+  const moments = [run.stoppedAt, run.fileAddedAt, seenAt].filter((at) => at !== undefined);
   return moments.every((at) => elapsed(at, now) >= times.filesSettleMs);
 }
 
@@ -350,14 +361,26 @@ function merge(old: Session | undefined, seen: Session): Session {
   };
 }
 
-function withoutStop(session: Session): Session {
-  const { stop: _, ...operations } = session.operations ?? {};
-  return { ...session, operations };
+/** Nobody asks any more how what was asked for went. */
+function withoutOperations(run: Run): Run {
+  if (!run.session?.operations) return run;
+  const { operations: _, ...session } = run.session;
+  return { ...run, session };
+}
+
+/** Without the operation of the stop that was looked at; another one may have been asked for meanwhile. */
+function withoutStop(session: Session | undefined, looked: Session): Session {
+  const { stop, ...operations } = session?.operations ?? {};
+  const kept = stop === looked.operations?.stop ? operations : { ...operations, stop };
+  return { ...looked, ...session, operations: kept };
 }
 
 function elapsed(since: string | undefined, now: Date): number {
   return since === undefined ? 0 : now.getTime() - Date.parse(since);
 }
+
+// What a row holds of a run's files; a ring may have thousands.
+const mostFiles = 1000;
 
 const timelineLength = 60;
 

@@ -19,7 +19,7 @@ export const runVerdicts = [
 export function judge(run: Run): Verdict {
   const verdict = (code: (typeof runVerdicts)[number], summary: string, next: string): Verdict => ({
     code,
-    summary,
+    summary: summary.slice(0, 500),
     next,
   });
   const why = run.stop ? ` (${run.stop.reason})` : '';

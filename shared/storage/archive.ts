@@ -43,7 +43,13 @@ export class BlobArchive implements Archive {
         await blob.upload(text, Buffer.byteLength(text), { blobHTTPHeaders: { blobContentType: 'application/json' } });
       } catch (error) {
         // What storage keeps from being written again, for a legal hold, say, is there already.
-        if (!isKept(error) || !(await blob.exists())) throw error;
+        if (errorCodeOf(error) === 'ContainerNotFound') {
+          // Somebody has deleted the container: it is made again, if not at once (that takes storage a while) then when asked again.
+          await container.createIfNotExists();
+          await blob.upload(text, Buffer.byteLength(text), {
+            blobHTTPHeaders: { blobContentType: 'application/json' },
+          });
+        } else if (!isKept(error) || !(await blob.exists())) throw error;
       }
     });
   }

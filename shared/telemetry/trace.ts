@@ -10,7 +10,7 @@ export type TraceParent = { traceId: string; spanId: string };
  */
 export function readTrace(text: string | undefined): TraceParent | undefined {
   const [, version, traceId, spanId] =
-    /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}/.exec(text ?? '') ?? [];
+    /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.{0,100})?$/.exec(text ?? '') ?? [];
   if (traceId === undefined || spanId === undefined || version === 'ff') return undefined;
   return /[^0]/.test(traceId) && /[^0]/.test(spanId) ? { traceId, spanId } : undefined;
 }

@@ -30,6 +30,7 @@ class Arm {
       subscriptions: Object.keys(this.content),
       list: this.#list,
       now: () => new Date(this.at),
+      timeout: (ms) => AbortSignal.timeout(ms),
     });
   }
 
@@ -167,6 +168,7 @@ describe('a name', () => {
       subscriptions: [a],
       list: () => Promise.resolve(odd),
       now: () => new Date(arm.at),
+      timeout: (ms) => AbortSignal.timeout(ms),
     });
     expect(await directory.named('web01', never)).toEqual([]);
     expect(await directory.named('web02', never)).toEqual(['y']);
@@ -246,22 +248,30 @@ describe('lists', () => {
     expect(arm.count('/virtualMachines')).toBe(1);
   });
 
-  it('that another caller ran out of time for are asked for again', async () => {
+  it('that a caller ran out of time for are gone on with, and are there for whoever asks next', async () => {
     const arm = new Arm({ [a]: { machines: [{ name: 'web01' }] } });
     const directory = arm.directory();
+    const slow = Promise.withResolvers<void>();
+    arm.before = () => slow.promise;
     const hasty = new AbortController();
-    arm.before = (_, signal) =>
-      signal === hasty.signal &&
-      new Promise((__, fail) =>
-        signal.addEventListener('abort', () => fail(Object.assign(new Error('aborted'), { name: 'AbortError' }))),
-      );
     const first = directory.named('web01', hasty.signal);
     const others = [1, 2, 3].map(() => directory.named('web01', never));
     hasty.abort();
     await expect(first).rejects.toMatchObject({ code: 'unavailable', retry: true });
+    slow.resolve();
     expect(await Promise.all(others)).toEqual([ids('web01'), ids('web01'), ids('web01')]);
-    expect(arm.count('/virtualMachines')).toBe(2);
+    expect(await directory.named('web01', never)).toEqual(ids('web01'));
+    expect(arm.count('/virtualMachines')).toBe(1);
   });
+});
+
+it('machines are found where the scale sets may not be listed', async () => {
+  const arm = new Arm({ [a]: { machines: [{ name: 'web01' }] } });
+  arm.before = (path) => {
+    if (path.endsWith('/virtualMachineScaleSets')) throw Object.assign(new Error('no'), { statusCode: 403 });
+  };
+  expect(await arm.directory().named('web01', never)).toEqual(ids('web01'));
+  await expect(arm.directory().named('db01', never)).rejects.toMatchObject({ code: 'forbidden' });
 });
 
 describe('a subscription that cannot be read', () => {

@@ -30,6 +30,7 @@ export function providerAt(endpoint: string, options: Partial<AzureOptions> = {}
     captureAccounts: [account],
     credential: { getToken: async () => ({ token: 'secret', expiresOnTimestamp: Date.now() + 3_600_000 }) },
     now: () => new Date(),
+    timeout: (ms) => AbortSignal.timeout(ms),
     ...options,
   });
 }

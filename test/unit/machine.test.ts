@@ -637,6 +637,29 @@ describe('a run with several files', () => {
     expect(tick(run, 130).state).toBe('completed');
   });
 
+  it('does not wait for ever for files that are seen and never catalogued', () => {
+    let run = play(...begun, [5, ended], [30, events.file]);
+    for (let second = 40; second < 2000 && run.state === 'collecting'; second += 20) {
+      run = advance(run, { type: 'file-seen' }, at(second), times);
+      // One that is there already is no news, either.
+      run = advance(run, events.file, at(second), times);
+      run = tick(run, second + 1);
+    }
+    expect(run).toMatchObject({ state: 'completed', verdict: { code: 'captured' } });
+    expect(Date.parse(run.completedAt ?? '')).toBeLessThan(at(1000).getTime());
+  });
+
+  it('stays small enough for its row, however many come', () => {
+    let run = play(...begun);
+    for (let i = 0; i < 12_000; i++)
+      run = advance(run, { type: 'file', file: { ...file, id: `f${i}` } }, at(4 + i / 1000), times);
+    run = advance(run, { type: 'stop', reason: 'operator' }, at(50), times);
+    run = tick(advance(run, ended, at(51), times), 200);
+    expect(run.state).toBe('completed');
+    expect(run.files).toHaveLength(1000);
+    expect(JSON.stringify(run).length).toBeLessThan(200_000);
+  });
+
   it('without any is given up on like every other', () => {
     const run = play(...begun, [5, ended]);
     expect(tick(run, 904).state).toBe('collecting');
@@ -671,6 +694,20 @@ describe('a stop that the cloud took and that failed', () => {
     expect(told.state).toBe('stopping');
     expect(told.session?.operations).toEqual({ start: 'https://arm/1' });
     expect(told.timeline.at(-1)).toMatchObject({ event: 'stop-failed', detail: 'InternalServerError: An error' });
+    // Another stop that was asked for while the first was looked at, and a path that was learned, are kept.
+    const newer = { ...asked, operations: { stop: 'https://arm/3' }, storagePath: 'https://a/c/new.cap' };
+    const again = advance(stopping, { type: 'stop-asked', session: newer }, at(19), times);
+    const late = { ...failure, session: { ...asked, storagePath: undefined } };
+    expect(advance(again, { type: 'observe', seen: late }, at(20), times).session).toMatchObject({
+      operations: { stop: 'https://arm/3' },
+      storagePath: 'https://a/c/new.cap',
+    });
+  });
+
+  it('is of no interest any more when the session is gone', () => {
+    const session = { ...known, operations: { start: 'https://arm/1', stop: 'https://arm/2' } };
+    const removed = advance({ ...runs.completed, session }, events.removed, at(100), times);
+    expect(removed.session).toEqual(known);
   });
 });
 

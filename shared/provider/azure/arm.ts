@@ -106,14 +106,17 @@ const longestPauseMs = 5 * 60_000;
  * before that makes the wait longer. So until then nothing of that kind is sent: it fails at once, and is tried again later.
  */
 function obeyRetryAfter(now: () => Date): PipelinePolicy {
-  const pausedUntil = new Map<'read' | 'write' | 'delete', number>();
+  const pausedUntil = new Map<string, number>();
   return {
     name: 'obeyRetryAfter',
     sendRequest: async (request, next) => {
       // A status question is a POST, and counted as a read.
       const isRead = request.method === 'GET' || /\/queryStatus\b/i.test(request.url);
       const kind = isRead ? 'read' : request.method === 'DELETE' ? 'delete' : 'write';
-      const leftMs = (pausedUntil.get(kind) ?? 0) - now().getTime();
+      // Providers throttle by themselves, and a stop is not to wait for starts.
+      const provider = /\/providers\/(microsoft\.\w+)/i.exec(request.url)?.[1]?.toLowerCase() ?? '';
+      const key = `${provider} ${/\/packetCaptures\/[^/]+\/stop\b/i.test(request.url) ? 'stop' : kind}`;
+      const leftMs = (pausedUntil.get(key) ?? 0) - now().getTime();
       if (leftMs > 0) {
         const left = `${Math.ceil(leftMs / 1000)} s`;
         throw new ProviderError('throttled', `Azure Resource Manager asked to send no ${kind} for another ${left}`);
@@ -122,7 +125,7 @@ function obeyRetryAfter(now: () => Date): PipelinePolicy {
       // A resource that another operation holds is no sign of too many requests.
       if (response.status === 429 && !response.bodyAsText?.includes('RetryableErrorDueToAnotherOperation')) {
         const waitMs = readRetryAfter(response.headers.get('retry-after'), now());
-        pausedUntil.set(kind, now().getTime() + Math.min(waitMs, longestPauseMs));
+        pausedUntil.set(key, now().getTime() + Math.min(waitMs, longestPauseMs));
       }
       return response;
     },

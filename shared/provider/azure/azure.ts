@@ -26,7 +26,15 @@ import { armStatus, isNotFound, toProviderError } from './errors.ts';
 import { checkCapture, checkScope, instanceIds } from './limits.ts';
 import { MachineDirectory } from './machines.ts';
 import { lookUpMachine, machineExists, missingInstances } from './target.ts';
-import { describeCapture, failureOf, isConfirmed, observeStatus, type CaptureBody, type StatusBody } from './status.ts';
+import {
+  describeCapture,
+  errorsOf,
+  failureOf,
+  isConfirmed,
+  observeStatus,
+  type CaptureBody,
+  type StatusBody,
+} from './status.ts';
 import { chooseStorage } from './storage.ts';
 
 export type AzureOptions = ArmSettings & {
@@ -35,6 +43,8 @@ export type AzureOptions = ArmSettings & {
   captureAccounts: readonly CaptureAccount[];
   credential: TokenSource;
   now: () => Date;
+  /** Aborts when that time is up. */
+  timeout: (ms: number) => AbortSignal;
 };
 
 // A watcher is one per region and subscription and hardly ever changes.
@@ -208,7 +218,7 @@ export class AzureProvider implements Provider {
       this.#queryStatus(known, signal).catch(() => undefined),
       operation === undefined ? undefined : this.#failure(known, operation, signal),
     ]);
-    const errors = status?.packetCaptureError ?? [];
+    const errors = errorsOf(status);
     const detail = [why, errors.join(', ')].filter(Boolean).join('; ');
     return {
       phase: 'refused',

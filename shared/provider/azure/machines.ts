@@ -1,20 +1,28 @@
-import type { ProviderError } from '../provider.ts';
+import { beforeDeadline } from '../../clock.ts';
+import { ProviderError } from '../provider.ts';
 import { toProviderError } from './errors.ts';
 
 /** All items of an ARM list, whatever the number of its pages; `path` such as /subscriptions/…/virtualMachines. */
 export type ListCompute = (subscription: string, path: string, signal: AbortSignal) => Promise<unknown[]>;
 
-export type MachineDirectoryOptions = { subscriptions: readonly string[]; list: ListCompute; now: () => Date };
+export type MachineDirectoryOptions = {
+  subscriptions: readonly string[];
+  list: ListCompute;
+  now: () => Date;
+  /** Aborts when that time is up. */
+  timeout: (ms: number) => AbortSignal;
+};
 
 /** A virtual machine or an instance of a scale set; names in small letters. */
 type Machine = { id: string; name: string; computerName: string | undefined; windows: boolean };
 /** A scale set whose instances ARM does not list as virtual machines of their own. */
 type ScaleSet = { id: string; prefix: string };
-type Content = { machines: Machine[]; sets: ScaleSet[] };
 
 // Lists are kept for a while; a name that is not in them may be that of a new machine.
 const keptMs = 5 * 60_000;
 const againMs = 30_000;
+// A large subscription has many pages.
+const loadMs = 60_000;
 
 /**
  * Which machines of the configured subscriptions have a computer name. Log Analytics and Prometheus know machines by what the
@@ -22,24 +30,24 @@ const againMs = 30_000;
  */
 export class MachineDirectory {
   readonly #options: MachineDirectoryOptions;
-  readonly #subscriptions: Kept<Content>;
+  readonly #machines: Kept<Machine[]>;
+  readonly #sets: Kept<ScaleSet[]>;
   readonly #instances: Kept<Machine[]>;
 
   constructor(options: MachineDirectoryOptions) {
-    const { list, now } = options;
+    const { list } = options;
     this.#options = options;
-    this.#subscriptions = new Kept(now, async (subscription, signal) => {
-      const compute = `/subscriptions/${subscription}/providers/Microsoft.Compute`;
-      const [machines, sets] = await Promise.all([
-        list(subscription, `${compute}/virtualMachines`, signal),
-        list(subscription, `${compute}/virtualMachineScaleSets`, signal),
-      ]);
-      return { machines: machines.flatMap(toMachine), sets: sets.flatMap(toScaleSet) };
-    });
-    this.#instances = new Kept(now, async (set, signal) => {
-      const subscription = set.split('/')[2] ?? '';
-      return (await list(subscription, `${set}/virtualMachines`, signal)).flatMap(toMachine);
-    });
+    const compute = (subscription: string, type: string) =>
+      `/subscriptions/${subscription}/providers/Microsoft.Compute/${type}`;
+    this.#machines = new Kept(options, async (subscription, signal) =>
+      (await list(subscription, compute(subscription, 'virtualMachines'), signal)).flatMap(toMachine),
+    );
+    this.#sets = new Kept(options, async (subscription, signal) =>
+      (await list(subscription, compute(subscription, 'virtualMachineScaleSets'), signal)).flatMap(toScaleSet),
+    );
+    this.#instances = new Kept(options, async (set, signal) =>
+      (await list(set.split('/')[2] ?? '', `${set}/virtualMachines`, signal)).flatMap(toMachine),
+    );
   }
 
   /**
@@ -68,11 +76,11 @@ export class MachineDirectory {
     signal: AbortSignal,
   ): Promise<string[]> {
     const attempt = async <T>(kept: Kept<T>, key: string, what: string): Promise<T | undefined> => {
-      if (failed.has(key)) return undefined;
+      if (failed.has(what)) return undefined;
       try {
         return await kept.get(key, maxAgeMs, signal);
       } catch (error) {
-        failed.set(key, toProviderError(what, error));
+        failed.set(what, toProviderError(what, error));
         return undefined;
       }
     };
@@ -85,10 +93,12 @@ export class MachineDirectory {
     };
     await Promise.all(
       this.#options.subscriptions.map(async (subscription) => {
-        const what = `list the machines of subscription ${subscription}`;
-        const content = await attempt(this.#subscriptions, subscription, what);
-        rank(content?.machines ?? []);
-        const sets = (content?.sets ?? []).filter(({ prefix }) => firstLabel(wanted).startsWith(prefix));
+        const [machines, all] = await Promise.all([
+          attempt(this.#machines, subscription, `list the machines of subscription ${subscription}`),
+          attempt(this.#sets, subscription, `list the scale sets of subscription ${subscription}`),
+        ]);
+        rank(machines ?? []);
+        const sets = (all ?? []).filter(({ prefix }) => firstLabel(wanted).startsWith(prefix));
         await Promise.all(
           sets.map(async ({ id }) => {
             rank((await attempt(this.#instances, id, `list the instances of scale set ${id.split('/').at(-1)}`)) ?? []);
@@ -101,41 +111,49 @@ export class MachineDirectory {
   }
 }
 
-/** Results by key, kept for as long as a caller finds them fresh enough; callers at one time share one load. */
+/**
+ * Results by key, kept for as long as a caller finds them fresh enough. Callers at one time share one load, which has a time of
+ * its own: a long list is there for whoever asks next, however short the time of the caller was that began it.
+ */
 class Kept<T> {
-  readonly #now: () => Date;
+  readonly #clock: Pick<MachineDirectoryOptions, 'now' | 'timeout'>;
   readonly #load: (key: string, signal: AbortSignal) => Promise<T>;
   readonly #values = new Map<string, { at: number; value: T }>();
-  readonly #loading = new Map<string, { value: Promise<T>; signal: AbortSignal }>();
+  readonly #loading = new Map<string, Promise<T>>();
 
-  constructor(now: () => Date, load: (key: string, signal: AbortSignal) => Promise<T>) {
-    this.#now = now;
+  constructor(
+    clock: Pick<MachineDirectoryOptions, 'now' | 'timeout'>,
+    load: (key: string, signal: AbortSignal) => Promise<T>,
+  ) {
+    this.#clock = clock;
     this.#load = load;
   }
 
   async get(key: string, maxAgeMs: number, signal: AbortSignal): Promise<T> {
     const kept = this.#values.get(key);
-    if (kept && this.#now().getTime() - kept.at < maxAgeMs) return kept.value;
-    const running = this.#loading.get(key);
-    if (running) {
-      try {
-        return await running.value;
-      } catch (error) {
-        // The time of whoever began it was up; this caller's may not be.
-        if (running.signal.aborted && !signal.aborted) return this.get(key, maxAgeMs, signal);
-        throw error;
-      }
-    }
-    const at = this.#now().getTime();
-    const loading = this.#load(key, signal);
-    this.#loading.set(key, { value: loading, signal });
-    try {
-      const value = await loading;
-      this.#values.set(key, { at, value });
-      return value;
-    } finally {
-      this.#loading.delete(key);
-    }
+    if (kept && this.#clock.now().getTime() - kept.at < maxAgeMs) return kept.value;
+    const loading = this.#loading.get(key) ?? this.#begin(key);
+    const found = await beforeDeadline<{ value: T } | undefined>(
+      loading.then((value) => ({ value })),
+      undefined,
+      signal,
+    );
+    if (!found) throw new ProviderError('unavailable', 'no answer in time');
+    return found.value;
+  }
+
+  #begin(key: string): Promise<T> {
+    const at = this.#clock.now().getTime();
+    const loading = this.#load(key, this.#clock.timeout(loadMs))
+      .then((value) => {
+        this.#values.set(key, { at, value });
+        return value;
+      })
+      .finally(() => this.#loading.delete(key));
+    // Whoever waited for it is told; it is no matter when nobody did.
+    loading.catch(() => undefined);
+    this.#loading.set(key, loading);
+    return loading;
   }
 }
 

@@ -40,7 +40,7 @@ export function isConfirmed(status: string | undefined): boolean {
 /** What the answer to queryStatus means for a session. */
 export function observeStatus(known: Session, status: StatusBody): Observation {
   const startedAt = readTime(status.captureStartTime);
-  const errors = status.packetCaptureError ?? [];
+  const errors = errorsOf(status);
   const seen: Session = { ...known, status: status.packetCaptureStatus ?? 'Unknown', errors };
   const at = startedAt ? { startedAt } : {};
   const reason = status.stopReason?.trim();
@@ -55,6 +55,16 @@ export function observeStatus(known: Session, status: StatusBody): Observation {
       // Running; and Unknown or a new word, which is no reason to end anything.
       return { phase: 'running', session: seen, ...at };
   }
+}
+
+const mostErrors = 20;
+
+/** The errors that are told: a scale set has a sentence for each of its instances. */
+export function errorsOf(status: StatusBody | null | undefined): string[] {
+  const told: unknown = status?.packetCaptureError;
+  const errors = (Array.isArray(told) ? told : []).filter((error) => typeof error === 'string');
+  const some = errors.slice(0, mostErrors).map((error) => error.slice(0, 300));
+  return errors.length > mostErrors ? [...some, `and ${errors.length - mostErrors} more`] : some;
 }
 
 // Manual, TimeExceeded and Error were seen. The word for the size limit is not known: one that speaks of size or bytes is taken
