@@ -1,5 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient } from '@azure/storage-blob';
@@ -31,8 +32,8 @@ export function scaleSet(name: string): string {
 
 export type Storage = { connectionString: string; port: number; stop: () => Promise<void> };
 
-export async function startStorage(blobPort = 0): Promise<Storage> {
-  const azurite = await startAzurite(blobPort);
+export async function startStorage(): Promise<Storage> {
+  const azurite = await startAzurite();
   return { connectionString: azurite.connectionString, port: azurite.blobPort, stop: azurite.stop };
 }
 
@@ -46,6 +47,10 @@ export class Emulator {
 
   private constructor(child: ChildProcess, url: string, data: string) {
     this.#child = child;
+    // One that a failed test forgot ends with the tests, and does not keep them waiting.
+    child.unref();
+    (child.stdout as Socket | null)?.unref();
+    process.once('exit', () => child.kill('SIGKILL'));
     this.url = url;
     this.data = data;
     child.stdout?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
@@ -253,6 +258,16 @@ export function packetsOf(file: Buffer): { capturedBytes: number; originalBytes:
     at += 16 + capturedBytes;
   }
   return packets;
+}
+
+/** Unix times of a file's packets, in seconds. */
+export function timesOf(file: Buffer): number[] {
+  let at = 24;
+  return packetsOf(file).map(({ capturedBytes }) => {
+    const time = file.readUInt32LE(at) + file.readUInt32LE(at + 4) / 1e6;
+    at += 16 + capturedBytes;
+    return time;
+  });
 }
 
 /** The ports of an Ethernet frame with IPv4 and TCP or UDP in it. */

@@ -1,15 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  Emulator,
-  TOOLS,
-  arrived,
-  blobOf,
-  hasTools,
-  machine,
-  packetsOf,
-  startStorage,
-  type Storage,
-} from './harness.ts';
+import { Emulator, TOOLS, arrived, blobOf, hasTools, machine, timesOf, startStorage, type Storage } from './harness.ts';
 import { until } from '../until.ts';
 
 let storage: Storage;
@@ -24,9 +14,11 @@ describe.concurrent.each([
   { source: `captured packets ${hasTools ? '' : TOOLS}`, args: PACE, skip: !hasTools },
   { source: 'made up packets', args: [...PACE, '--no-tcpdump'], skip: false },
 ])('$source', ({ args, skip }) => {
-  test.skipIf(skip).concurrent('a killed emulator goes on where it was', { timeout: 25_000 }, async () => {
+  test.skipIf(skip).concurrent('a killed emulator goes on where it was', async () => {
     const first = await Emulator.start(storage.connectionString, args);
-    const created = await first.create('survivor', { timeLimitInSeconds: 5 });
+    // However slow the restart is, it is not over before that.
+    await first.control({ limits: 'ignored' });
+    const created = await first.create('survivor', { timeLimitInSeconds: 2 });
     const before = await first.untilStatus('survivor', 'Running');
     await until('a second', () => Date.now() > Date.parse(before.captureStartTime as string) + 1000);
     const killedAt = Date.now() / 1000;
@@ -35,15 +27,15 @@ describe.concurrent.each([
 
     await using second = await Emulator.start(storage.connectionString, args, first.data);
     const after = await second.untilStatus('survivor', 'Running');
-    const restartedAt = Date.now() / 1000;
+    const restartedAt = Date.now();
     expect(after).toEqual(before);
+    await until('another second', () => Date.now() > restartedAt + 1000);
+    await second.control({ limits: 'normal' });
     const file = await arrived(storage, ...blobOf(created.body));
     const seconds = timesOf(file);
     expect(seconds.filter((second) => second < killedAt).length).toBeGreaterThan(5);
-    expect(seconds.filter((second) => second > restartedAt - 1).length).toBeGreaterThan(0);
+    expect(seconds.filter((second) => second > restartedAt / 1000).length).toBeGreaterThan(0);
     expect(await second.status('survivor')).toMatchObject({ stopReason: 'TimeExceeded', packetCaptureError: [] });
-    const span = Date.parse(before.captureStartTime as string) / 1000;
-    expect(Math.max(...seconds) - span).toBeLessThan(5.5);
   });
 });
 
@@ -75,13 +67,3 @@ test.concurrent('operations, extensions and the request log survive', async () =
   const requests = (await (await fetch(`${second.url}/_log`)).json()) as { method: string }[];
   expect(requests[0]?.method).toBe('PUT');
 });
-
-/** Unix times of a file's packets, in seconds. */
-function timesOf(file: Buffer): number[] {
-  let at = 24;
-  return packetsOf(file).map(({ capturedBytes }) => {
-    const time = file.readUInt32LE(at) + file.readUInt32LE(at + 4) / 1e6;
-    at += 16 + capturedBytes;
-    return time;
-  });
-}
