@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { alertKinds } from '../../shared/alert/alert.ts';
-import { rows, section } from './markdown.ts';
+import { rows, section } from '../markdown.ts';
 
 it.each([
   ['docs/api.md', 'Alert kinds'],

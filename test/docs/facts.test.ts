@@ -8,7 +8,7 @@ import { providerErrors } from '../../shared/provider/provider.ts';
 import { ignoredReasons } from '../../shared/rule/plan.ts';
 import { runStates, stopReasons, timelineEvents } from '../../shared/run/run.ts';
 import { runVerdicts } from '../../shared/run/verdict.ts';
-import { fenced, read, root, rows, section } from './markdown.ts';
+import { fenced, read, root, rows, section } from '../markdown.ts';
 
 // Facts that are written in the code and in the documents: they must agree.
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { projectFiles, read, root } from './markdown.ts';
+import { projectFiles, read, root } from '../markdown.ts';
 
 const files = projectFiles();
 const documents = files.filter((path) => path.endsWith('.md'));

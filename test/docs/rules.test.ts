@@ -7,7 +7,7 @@ import { loadRules } from '../../shared/rule/load.ts';
 import { RulesFile } from '../../shared/rule/schema.ts';
 import { Timetable } from '../../shared/rule/cron.ts';
 import { faults } from './json-schema.ts';
-import { fenced, read, rows, section } from './markdown.ts';
+import { fenced, read, rows, section } from '../markdown.ts';
 
 const schema = JSON.parse(read('rules.schema.json')) as Record<string, unknown>;
 

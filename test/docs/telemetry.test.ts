@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { attributeNames, metrics, spanNames } from '../../shared/telemetry/signals.ts';
-import { rows, section } from './markdown.ts';
+import { rows, section } from '../markdown.ts';
 
 // docs/telemetry.md and the code have the same names.
 

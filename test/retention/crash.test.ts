@@ -51,7 +51,7 @@ describe('retention that is killed', () => {
     const afterwards = (await years.rows()).toSorted();
     expect(afterwards.join()).not.toContain(gone.run);
     let calls = 0;
-    for (let died = true; died; calls++) {
+    for (let died = true; died; calls += 2) {
       await restore();
       const dying = dyingAfter(calls);
       await years.retain(dying.tap).catch(() => undefined);
