@@ -4,9 +4,9 @@ import { SkippedReporter } from './test/skipped.ts';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 3,
+    maxWorkers: 2,
     reporters: ['default', new SkippedReporter()],
   },
 });
