@@ -44,24 +44,28 @@ async function expectSound(years: Years, staying: Ids[]): Promise<void> {
 }
 
 describe('retention that is killed', () => {
-  it('at every third call leaves sound lists behind, and the next one ends its work', { timeout: 120_000 }, async () => {
-    const { years, gone, kept } = await twoOld();
-    const restore = await years.remember();
-    await years.retain();
-    const afterwards = (await years.rows()).toSorted();
-    expect(afterwards.join()).not.toContain(gone.run);
-    let calls = 0;
-    for (let died = true; died; calls += 3) {
-      await restore();
-      const dying = dyingAfter(calls);
-      await years.retain(dying.tap).catch(() => undefined);
-      died = dying.died();
-      await expectSound(years, [kept]);
-      expect(await years.retain()).toMatchObject({ unfinished: [], failed: [] });
-      expect((await years.rows()).toSorted()).toEqual(afterwards);
-    }
-    expect(calls).toBeGreaterThan(40);
-  });
+  it(
+    'at every third call leaves sound lists behind, and the next one ends its work',
+    { timeout: 120_000 },
+    async () => {
+      const { years, gone, kept } = await twoOld();
+      const restore = await years.remember();
+      await years.retain();
+      const afterwards = (await years.rows()).toSorted();
+      expect(afterwards.join()).not.toContain(gone.run);
+      let calls = 0;
+      for (let died = true; died; calls += 3) {
+        await restore();
+        const dying = dyingAfter(calls);
+        await years.retain(dying.tap).catch(() => undefined);
+        died = dying.died();
+        await expectSound(years, [kept]);
+        expect(await years.retain()).toMatchObject({ unfinished: [], failed: [] });
+        expect((await years.rows()).toSorted()).toEqual(afterwards);
+      }
+      expect(calls).toBeGreaterThan(40);
+    },
+  );
 });
 
 describe('two at once', () => {
