@@ -278,7 +278,7 @@ export class Lifecycle {
     // The claim follows the path's being known in a second write, which a crash may have kept from happening.
     if ((await runs.claimant(at.container, at.blob)) === undefined) await runs.claim(at.container, at.blob, run.id);
     const { account, manyFiles } = run.session;
-    const retryMs = manyFiles ? Math.min(fileRetryMs, times.filesSettleMs / 2) : fileRetryMs;
+    const retryMs = Math.min(fileRetryMs, times.fileTimeoutMs / 4, manyFiles ? times.filesSettleMs / 2 : fileRetryMs);
     if (run.fileSeenAt !== undefined && this.#since(run.fileSeenAt) < retryMs) return;
     for (const name of account !== undefined && accounts.includes(account) ? [account] : accounts) {
       try {

@@ -325,7 +325,9 @@ function tick(run: Run, now: Date, times: Times): Run {
 
 /** The wait for files is over: none came in time; or some came, and for a while no more of them. */
 export function isFileTimeOver(run: Run, now: Date, times: Times): boolean {
-  if (run.files.length === 0) return elapsed(run.stoppedAt, now) >= times.fileTimeoutMs;
+  // One that was seen in storage is there, and only has to be read: it is waited for twice as long.
+  if (run.files.length === 0)
+    return elapsed(run.stoppedAt, now) >= times.fileTimeoutMs * (run.fileSeenAt === undefined ? 1 : 2);
   // What was seen and is still not added when the time for files is up is not waited for any more.
   const seenAt = elapsed(run.stoppedAt, now) < times.fileTimeoutMs ? run.fileSeenAt : undefined;
   const moments = [run.stoppedAt, run.fileAddedAt, seenAt].filter((at) => at !== undefined);

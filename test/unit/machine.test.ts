@@ -667,6 +667,12 @@ describe('a run with several files', () => {
   });
 });
 
+it('a file that was seen in storage is waited for twice as long', () => {
+  const seenThere = advance(runs.collecting, { type: 'file-seen' }, at(100), times);
+  expect(tick(seenThere, 5 + 1799).state).toBe('collecting');
+  expect(tick(seenThere, 5 + 1800)).toMatchObject({ state: 'completed', verdict: { code: 'no-file' } });
+});
+
 describe('a machine that is gone', () => {
   it('is what the verdict says, before what the cloud reports', () => {
     const failed: Observation = {
