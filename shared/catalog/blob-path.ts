@@ -28,17 +28,15 @@ export function toBeginning(blob: string): string {
 }
 
 /**
- * The beginnings that such a file may have been claimed by, the longest first: its name up to each separator in it, the stem of
- * Network Watcher's default names, and the folders it lies in.
+ * The beginnings that such a file may have been claimed by, the longest first: its name up to each separator and up to a number
+ * at its end, its path up to a run's id and up to the stem of Network Watcher's default names, and the folders it lies in.
  */
 export function beginningsOf(blob: string): string[] {
   const name = blob.lastIndexOf('/') + 1;
   const ends = new Set<number>();
-  for (let i = 0; i < name; i++) if (blob[i] === '/' && i > 0) ends.add(i + 1);
-  for (let i = name + 1; i < blob.length; i++) if ('-_.( '.includes(blob[i] ?? '')) ends.add(i);
-  for (let i = 1; i < name; i++) if (blob[i] === '/') ends.add(i);
+  for (let i = 1; i < name; i++) if (blob[i] === '/') ends.add(i).add(i + 1);
   for (const folder of blob.matchAll(/\.cap\//gi)) ends.add(folder.index);
-  // A number right behind the name, and the id of a run.
+  for (let i = name + 1; i < blob.length; i++) if ('-_.( '.includes(blob[i] ?? '')) ends.add(i);
   const digits = /\d+(?=\.cap$)/i.exec(blob);
   if (digits && digits.index > name) ends.add(digits.index);
   for (const id of blob.matchAll(/(?<![0-9a-z])[0-9a-z]{26}/gi)) ends.add(id.index + 26);

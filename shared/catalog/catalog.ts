@@ -38,8 +38,7 @@ export class Catalog {
     const known = await Promise.all(
       (page?.blobs ?? []).map(async (blob) => {
         const entry = await this.#parts.captures.get(captureId(account, container, blob.name));
-        const isKnown = entry?.runId === runId && unquoted(entry.etag) === unquoted(blob.etag);
-        return isKnown ? [] : [blob.name];
+        return entry?.runId === runId && isOf(entry, blob) ? [] : [blob.name];
       }),
     );
     return known.flat();
@@ -106,7 +105,7 @@ export class Catalog {
     for (const blob of page.blobs) {
       if (blob.modifiedAt.getTime() < since) continue;
       const known = await captures.get(captureId(account, container, blob.name));
-      if (known && unquoted(known.etag) === unquoted(blob.etag)) continue;
+      if (known && isOf(known, blob)) continue;
       // The event may just be on its way.
       if (now.getTime() - blob.modifiedAt.getTime() < 30_000) continue;
       found++;
@@ -122,7 +121,7 @@ export class Catalog {
   }
 }
 
-/** Listings write ETags without the quotes that headers have. */
-function unquoted(etag: string): string {
-  return etag.replaceAll('"', '');
+/** An entry describes the version of a blob that is listed. Listings write ETags without the quotes that headers have. */
+function isOf(entry: Capture, listed: { etag: string }): boolean {
+  return entry.etag.replaceAll('"', '') === listed.etag.replaceAll('"', '');
 }
