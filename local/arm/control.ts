@@ -2,7 +2,8 @@ import { failure, ok, type Answer } from './answer.ts';
 import { afterControl } from './faults.ts';
 import type { BoundService } from './network.ts';
 import { parseJson } from './request-body.ts';
-import type { RequestLog } from './requests.ts';
+import type { RequestLog } from '../emulator/request-log.ts';
+import type { LoggedRequest } from './requests.ts';
 import type { State } from './state.ts';
 
 /** The emulator's own calls, which no cloud has: faults, the request log, the addresses of the emulated network. */
@@ -10,7 +11,7 @@ export function ownCall(
   method: string,
   path: string,
   text: string | undefined,
-  { state, requests, services }: { state: State; requests: RequestLog; services: BoundService[] },
+  { state, requests, services }: { state: State; requests: RequestLog<LoggedRequest>; services: BoundService[] },
 ): Answer {
   const { content } = state;
   switch (`${method} ${path}`) {

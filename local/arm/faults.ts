@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { amount, count, ofRules, random, type Turns } from '../emulator/faults.ts';
 
 /**
  * What goes wrong on purpose, set by `POST /_control {"faults":{…}}` and explained in docs/sandbox.md. Faults of captures
@@ -44,27 +45,18 @@ export const ANSWERS = [
 ] as const;
 export type FaultAnswer = (typeof ANSWERS)[number];
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
 const kind = v.picklist(CALL_KINDS);
 
 export const givenRule = v.strictObject({
   on: v.exactOptional(v.union([kind, v.array(kind)])),
   path: v.exactOptional(v.string()),
   answer: v.exactOptional(v.picklist(ANSWERS)),
-  carriedOut: v.exactOptional(v.boolean()),
-  delayMs: v.exactOptional(amount),
-  after: v.exactOptional(count),
-  times: v.exactOptional(count),
-  seconds: v.exactOptional(amount),
+  ...ofRules,
   retryAfterSeconds: v.exactOptional(count),
 });
 
-/**
- * How some calls go wrong. Counts the calls that fitted (`seen`) and those that went wrong by it (`hit`, the first of them
- * at `since`); `told` are those that were told to wait.
- */
-export type Rule = v.InferOutput<typeof givenRule> & { seen: number; hit: number; since?: number; told?: string[] };
+/** How some calls go wrong. */
+export type Rule = v.InferOutput<typeof givenRule> & Turns;
 
 const rule = v.pipe(
   givenRule,
@@ -100,9 +92,7 @@ const cloud = v.strictObject({
   ...ofMachines,
   delayMs: v.exactOptional(amount),
   down: v.exactOptional(v.boolean()),
-  random: v.exactOptional(
-    v.nullable(v.strictObject({ seed: v.number(), rate: v.pipe(v.number(), v.minValue(0), v.maxValue(1)) })),
-  ),
+  random: v.exactOptional(random),
   sessionLimit: v.exactOptional(count),
   pageSize: v.exactOptional(count),
   machines: v.exactOptional(v.record(v.string(), v.nullable(machine))),

@@ -1,7 +1,7 @@
 import { dnsAnswer, dnsQuery } from './dns.ts';
 import { passes, type Filter } from './filter.ts';
 import { HOST_NAMES, SERVICES, VM_ADDRESS, type Service } from './network.ts';
-import { ACK, FIN, PSH, SYN, tcpFrame, udpFrame, type Peer } from './packets.ts';
+import { ACK, FIN, PSH, SYN, tcpFrame, udpFrame, type Peer } from '../emulator/packets.ts';
 import { fileHeader, record } from './pcap.ts';
 import type { Recorder, Recording } from './recorder.ts';
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { Chance, takeTurn } from '../emulator/faults.ts';
 import { rulesFor, type CallKind, type FaultAnswer, type Rule } from './faults.ts';
 import type { State } from './state.ts';
 
@@ -26,14 +26,12 @@ export type Fate = {
 const USUAL: Fate = { delayMs: 0, carriedOut: true, violation: false };
 const THROTTLED_SECONDS = 10;
 const SLOW_MS = 400;
-const MOST_IN_A_ROW = 2;
 const RANDOM_ANSWERS = ['500', '500-service', '503', '504', '429', 'reset', undefined] as const;
 
 /** Decides which calls go wrong: by rules, and at random. */
 export class Injector {
   readonly #state: State;
-  /** Calls since random faults were set, and how often in a row each call went wrong. */
-  #random: { of: object; calls: number; inARow: Map<string, number> } | undefined;
+  readonly #chance = new Chance();
 
   constructor(state: State) {
     this.#state = state;
@@ -51,20 +49,9 @@ export class Injector {
     return faults.random ? this.#byChance(faults.random, call) : USUAL;
   }
 
-  /** The same for the same seed and number of the call. */
   #byChance(random: { seed: number; rate: number }, call: FaultyCall): Fate {
-    if (this.#random?.of !== random) this.#random = { of: random, calls: 0, inARow: new Map() };
-    const { inARow } = this.#random;
-    const key = keyOf(call);
-    const dice = createHash('sha256')
-      .update(`${random.seed} ${this.#random.calls++}`)
-      .digest();
-    const before = inARow.get(key) ?? 0;
-    if (dice.readUInt32BE(0) / 2 ** 32 >= random.rate || before >= MOST_IN_A_ROW) {
-      inARow.delete(key);
-      return USUAL;
-    }
-    inARow.set(key, before + 1);
+    const dice = this.#chance.roll(random, keyOf(call));
+    if (!dice) return USUAL;
     const answer = RANDOM_ANSWERS[(dice[4] ?? 0) % RANDOM_ANSWERS.length];
     if (!answer) return { ...USUAL, delayMs: SLOW_MS };
     // An answer may be lost on its way to or from the service.
@@ -90,22 +77,17 @@ function fits(rule: Rule, call: FaultyCall): boolean {
 
 /** What a rule makes of a call that fits it; undefined when it is not its turn yet, or used up. */
 function byRule(rule: Rule, key: string, now: number): Fate | undefined {
-  rule.seen += 1;
-  if (rule.seen <= (rule.after ?? 0)) return undefined;
-  const since = (rule.since ??= now);
   const throttling = rule.answer === '429' ? (rule.retryAfterSeconds ?? THROTTLED_SECONDS) : undefined;
-  const endsAt = since + (throttling ?? rule.seconds ?? Infinity) * 1000;
-  if (now >= endsAt || rule.hit >= (rule.times ?? Infinity)) return undefined;
-  rule.hit += 1;
-  const violation = throttling !== undefined && rule.told?.includes(key) === true;
-  if (throttling !== undefined && !violation) (rule.told ??= []).push(key);
-  const retryAfterSeconds = throttling === undefined ? rule.retryAfterSeconds : Math.ceil((endsAt - now) / 1000);
+  const limit = { ms: (throttling ?? rule.seconds ?? Infinity) * 1000, throttling: throttling !== undefined };
+  const turn = takeTurn(rule, { key, now }, limit);
+  if (!turn) return undefined;
+  const retryAfterSeconds = throttling === undefined ? rule.retryAfterSeconds : Math.ceil((turn.endsAt - now) / 1000);
   return {
     delayMs: rule.delayMs ?? 0,
     ...(rule.answer ? { answer: rule.answer } : {}),
     carriedOut: rule.answer === undefined || rule.carriedOut === true,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    violation,
+    violation: turn.violation,
   };
 }
 

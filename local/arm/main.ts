@@ -9,7 +9,9 @@ import { Injector } from './injector.ts';
 import { Inventory } from './inventory.ts';
 import { log } from './log.ts';
 import { Operations } from './operations.ts';
-import { RequestLog } from './requests.ts';
+import { numberOf } from '../emulator/options.ts';
+import { RequestLog } from '../emulator/request-log.ts';
+import type { LoggedRequest } from './requests.ts';
 import { createArmServer } from './server.ts';
 import { State } from './state.ts';
 import { tcpdumpProblem } from './tcpdump.ts';
@@ -73,7 +75,7 @@ const work = new CaptureWork(state, operations, agent);
 const extensions = new Extensions(state, operations, inventory, INSTALL_MS * options.pace);
 const server = createArmServer({
   state,
-  requests: new RequestLog(options.data),
+  requests: new RequestLog<LoggedRequest>(options.data),
   inventory,
   routes: armRoutes({ state, inventory, captures, extensions, operations }),
   injector: new Injector(state),
@@ -122,12 +124,12 @@ function readOptions() {
     const { port, data, storage, subscriptions } = values;
     if (!port || !data || !storage || !subscriptions) throw new Error('an option is missing');
     return {
-      port: number(port, '--port'),
+      port: numberOf(port, '--port'),
       data,
       storage,
       subscriptions: subscriptions.split(',').filter(Boolean),
-      pace: number(values.pace, '--pace'),
-      retryAfter: number(values['retry-after'], '--retry-after'),
+      pace: numberOf(values.pace, '--pace'),
+      retryAfter: numberOf(values['retry-after'], '--retry-after'),
       live: values.live,
       noTcpdump: values['no-tcpdump'],
     };
@@ -135,10 +137,4 @@ function readOptions() {
     process.stderr.write(`arm: ${(error as Error).message}\n${USAGE}\n`);
     process.exit(2);
   }
-}
-
-function number(text: string, option: string): number {
-  const value = Number(text);
-  if (!text || !Number.isFinite(value) || value < 0) throw new Error(`${option} takes a number`);
-  return value;
 }

@@ -10,14 +10,15 @@ import type { Inventory } from './inventory.ts';
 import { log } from './log.ts';
 import type { BoundService } from './network.ts';
 import { BROKEN, parseJson, readBody } from './request-body.ts';
-import type { RequestLog } from './requests.ts';
+import type { RequestLog } from '../emulator/request-log.ts';
+import type { LoggedRequest } from './requests.ts';
 import type { Router } from './router.ts';
 import type { State } from './state.ts';
 
 /** The HTTP side: what ARM's front door checks before a resource provider sees a request, and the faults of calls. */
 export type ServerOptions = {
   state: State;
-  requests: RequestLog;
+  requests: RequestLog<LoggedRequest>;
   inventory: Inventory;
   routes: Router<Route>;
   injector: Injector;

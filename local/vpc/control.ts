@@ -2,11 +2,12 @@ import type { Answer } from './answer.ts';
 import { noFaults, parseControl, type Control } from './faults.ts';
 import { loopbackOf, type Inventory } from './inventory.ts';
 import type { Mirror } from './mirror.ts';
-import type { RequestLog } from './requests.ts';
+import type { RequestLog } from '../emulator/request-log.ts';
+import type { LoggedRequest } from './requests.ts';
 import { settle } from './settle.ts';
 import type { State } from './state.ts';
 
-export type OwnCalls = { state: State; requests: RequestLog; inventory: Inventory; mirror: Mirror };
+export type OwnCalls = { state: State; requests: RequestLog<LoggedRequest>; inventory: Inventory; mirror: Mirror };
 
 /** The emulator's own calls, which no cloud has: faults, arrears, targets, the request log, and what is mirrored. */
 export function ownCall(method: string, path: string, text: string, own: OwnCalls): Answer {

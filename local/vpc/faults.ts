@@ -1,12 +1,10 @@
 import * as v from 'valibot';
+import { amount, count, ofRules, random, type Turns } from '../emulator/faults.ts';
 import { QUOTAS, type Quotas } from './quotas.ts';
 
 /** What goes wrong on purpose, set by `POST /_control {"faults":{…}}` and explained in docs/sandbox-alibaba.md. */
 export const ANSWERS = ['500', '503', 'html', 'empty', 'reset', 'hang'] as const;
 export type FaultAnswer = (typeof ANSWERS)[number];
-
-const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
 
 export const givenRule = v.strictObject({
   on: v.exactOptional(v.union([v.string(), v.array(v.string())])),
@@ -15,19 +13,12 @@ export const givenRule = v.strictObject({
   status: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(400), v.maxValue(599))),
   message: v.exactOptional(v.string()),
   answer: v.exactOptional(v.picklist(ANSWERS)),
-  carriedOut: v.exactOptional(v.boolean()),
-  delayMs: v.exactOptional(amount),
-  after: v.exactOptional(count),
-  times: v.exactOptional(count),
-  seconds: v.exactOptional(amount),
+  ...ofRules,
   retryAfterMs: v.exactOptional(count),
 });
 
-/**
- * How some calls go wrong. Counts the calls that fitted (`seen`) and those that went wrong by it (`hit`, the first of them
- * at `since`); `told` are those that were told to wait.
- */
-export type Rule = v.InferOutput<typeof givenRule> & { seen: number; hit: number; since?: number; told?: string[] };
+/** How some calls go wrong. */
+export type Rule = v.InferOutput<typeof givenRule> & Turns;
 
 const rule = v.pipe(
   givenRule,
@@ -46,9 +37,7 @@ const faults = v.strictObject({
   calls: v.exactOptional(v.array(rule)),
   delayMs: v.exactOptional(amount),
   down: v.exactOptional(v.boolean()),
-  random: v.exactOptional(
-    v.nullable(v.strictObject({ seed: v.number(), rate: v.pipe(v.number(), v.minValue(0), v.maxValue(1)) })),
-  ),
+  random: v.exactOptional(random),
   hold: v.exactOptional(v.boolean()),
   settleSeconds: v.exactOptional(v.nullable(amount)),
   update: v.exactOptional(v.picklist(['normal', 'no-effect'])),

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { Chance, takeTurn } from '../emulator/faults.ts';
 import type { FaultAnswer, Rule } from './faults.ts';
 import type { State } from './state.ts';
 
@@ -20,14 +20,12 @@ export type Fate = {
 const USUAL: Fate = { delayMs: 0, carriedOut: true, violation: false };
 const THROTTLED_MS = 1000;
 const SLOW_MS = 400;
-const MOST_IN_A_ROW = 2;
 const RANDOM_ANSWERS = ['500', '503', 'html', 'empty', 'reset', 'throttled', 'slow'] as const;
 
 /** Decides which calls go wrong: by rules, and at random. */
 export class Injector {
   readonly #state: State;
-  /** Calls since random faults were set, and how often in a row each call went wrong. */
-  #random: { of: object; calls: number; inARow: Map<string, number> } | undefined;
+  readonly #chance = new Chance();
 
   constructor(state: State) {
     this.#state = state;
@@ -45,20 +43,9 @@ export class Injector {
     return faults.random ? this.#byChance(faults.random, call) : USUAL;
   }
 
-  /** The same for the same seed and number of the call. */
   #byChance(random: { seed: number; rate: number }, call: FaultyCall): Fate {
-    if (this.#random?.of !== random) this.#random = { of: random, calls: 0, inARow: new Map() };
-    const { inARow } = this.#random;
-    const key = keyOf(call);
-    const dice = createHash('sha256')
-      .update(`${random.seed} ${this.#random.calls++}`)
-      .digest();
-    const before = inARow.get(key) ?? 0;
-    if (dice.readUInt32BE(0) / 2 ** 32 >= random.rate || before >= MOST_IN_A_ROW) {
-      inARow.delete(key);
-      return USUAL;
-    }
-    inARow.set(key, before + 1);
+    const dice = this.#chance.roll(random, keyOf(call));
+    if (!dice) return USUAL;
     const answer = RANDOM_ANSWERS[(dice[4] ?? 0) % RANDOM_ANSWERS.length] ?? 'slow';
     if (answer === 'slow') return { ...USUAL, delayMs: SLOW_MS };
     if (answer === 'throttled') {
@@ -81,18 +68,12 @@ function fits(rule: Rule, call: FaultyCall): boolean {
 
 /** What a rule makes of a call that fits it; undefined when it is not its turn yet, or used up. */
 function byRule(rule: Rule, key: string, now: number): Fate | undefined {
-  rule.seen += 1;
-  if (rule.seen <= (rule.after ?? 0)) return undefined;
-  const since = (rule.since ??= now);
   const throttling = rule.code?.includes('Throttling') === true;
-  const limitMs = throttling ? (rule.retryAfterMs ?? THROTTLED_MS) : (rule.seconds ?? Infinity) * 1000;
-  const endsAt = since + limitMs;
-  if (now >= endsAt || rule.hit >= (rule.times ?? Infinity)) return undefined;
-  rule.hit += 1;
-  const violation = throttling && rule.told?.includes(key) === true;
-  if (throttling && !violation) (rule.told ??= []).push(key);
+  const ms = throttling ? (rule.retryAfterMs ?? THROTTLED_MS) : (rule.seconds ?? Infinity) * 1000;
+  const turn = takeTurn(rule, { key, now }, { ms, throttling });
+  if (!turn) return undefined;
   const { code, status, message, answer } = rule;
-  const retryAfterMs = throttling ? Math.ceil(endsAt - now) : rule.retryAfterMs;
+  const retryAfterMs = throttling ? Math.ceil(turn.endsAt - now) : rule.retryAfterMs;
   return {
     delayMs: rule.delayMs ?? 0,
     ...(answer ? { answer } : {}),
@@ -101,7 +82,7 @@ function byRule(rule: Rule, key: string, now: number): Fate | undefined {
       : { code: { code, ...(status === undefined ? {} : { status }), ...(message === undefined ? {} : { message }) } }),
     carriedOut: (answer === undefined && code === undefined) || rule.carriedOut === true,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    violation,
+    violation: turn.violation,
   };
 }
 

@@ -6,7 +6,9 @@ import { FrontDoor } from './front-door.ts';
 import { Injector } from './injector.ts';
 import { Inventory } from './inventory.ts';
 import { Mirror } from './mirror.ts';
-import { RequestLog } from './requests.ts';
+import { numberOf } from '../emulator/options.ts';
+import { RequestLog } from '../emulator/request-log.ts';
+import type { LoggedRequest } from './requests.ts';
 import { createVpcServer } from './server.ts';
 import { settle } from './settle.ts';
 import { State } from './state.ts';
@@ -39,7 +41,7 @@ const server = createVpcServer({
   state,
   inventory,
   mirror,
-  requests: new RequestLog(options.data),
+  requests: new RequestLog<LoggedRequest>(options.data),
   frontDoor: new FrontDoor(options.keys, state),
   injector: new Injector(state),
   tokens: new Tokens(state),
@@ -93,24 +95,18 @@ function readOptions() {
     const { port, data, 'access-key-id': accessKeyId, 'access-key-secret': accessKeySecret } = values;
     if (!port || !data || !accessKeyId || !accessKeySecret) throw new Error('an option is missing');
     return {
-      port: number(port, '--port'),
+      port: numberOf(port, '--port'),
       data,
       region: values.region,
       keys: { accessKeyId, accessKeySecret },
       targets: Object.fromEntries(values.target.map(targetOf)),
       audience: values.audience,
-      pace: number(values.pace, '--pace'),
+      pace: numberOf(values.pace, '--pace'),
     };
   } catch (error) {
     process.stderr.write(`vpc: ${(error as Error).message}\n${USAGE}\n`);
     process.exit(2);
   }
-}
-
-function number(text: string, option: string): number {
-  const value = Number(text);
-  if (!text || !Number.isFinite(value) || value < 0) throw new Error(`${option} takes a number`);
-  return value;
 }
 
 function targetOf(text: string): [string, string] {

@@ -1,6 +1,4 @@
-import { appendFileSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
+/** A call of the cloud as it is kept in the request log. */
 export type LoggedRequest = {
   time: string;
   method: string;
@@ -20,29 +18,3 @@ export type LoggedRequest = {
   /** It came before the time that this very call had been told to wait for. */
   violation?: true;
 };
-
-/** Every call of the cloud, kept on disk line by line so that a restart forgets none. */
-export class RequestLog {
-  readonly #path: string;
-  readonly entries: LoggedRequest[];
-
-  constructor(directory: string) {
-    this.#path = join(directory, 'requests.jsonl');
-    this.entries = read(this.#path);
-  }
-
-  add(entry: LoggedRequest): void {
-    this.entries.push(entry);
-    appendFileSync(this.#path, `${JSON.stringify(entry)}\n`);
-  }
-}
-
-function read(path: string): LoggedRequest[] {
-  try {
-    const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1);
-    return lines.map((line) => JSON.parse(line) as LoggedRequest);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}

@@ -1,5 +1,5 @@
 import { clientHello, dnsAnswer, dnsQuery, tlsRecord } from './messages.ts';
-import { ACK, echoFrame, FIN, PSH, SYN, tcpFrame, udpFrame, type Peer, type Protocol } from './packets.ts';
+import { ACK, echoFrame, FIN, PSH, SYN, tcpFrame, udpFrame, type Peer, type Protocol } from '../emulator/packets.ts';
 import type { Direction } from './state.ts';
 
 /**

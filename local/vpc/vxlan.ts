@@ -1,4 +1,4 @@
-import { ETHERNET_HEADER } from './packets.ts';
+import { ETHERNET_HEADER } from '../emulator/packets.ts';
 
 /** VXLAN (RFC 7348): eight bytes with the network's number before a whole Ethernet frame, in a UDP datagram. */
 const VNI_IS_VALID = 0x08;

@@ -1,5 +1,10 @@
 /** Builds Ethernet frames with IPv4 and TCP, UDP or ICMP in them (RFC 791, 9293, 768, 792), checksums included. */
-export type Peer = { address: string; port: number; mac: string };
+export type Peer = {
+  address: string;
+  port: number;
+  /** Such as `00:16:3e:00:00:01`; when it is not given, a locally administered one is made from the IP address. */
+  mac?: string;
+};
 
 export type Segment = { seq: number; ack: number; flags: number; payload: Buffer };
 
@@ -69,7 +74,7 @@ function ipFrame(protocol: Protocol, from: Peer, to: Peer, content: Buffer): Buf
   addressBytes(from.address).copy(ip, 12);
   addressBytes(to.address).copy(ip, 16);
   ip.writeUInt16BE(checksum(ip), 10);
-  return Buffer.concat([macBytes(to.mac), macBytes(from.mac), Buffer.from([0x08, 0x00]), ip, content]);
+  return Buffer.concat([macBytes(to), macBytes(from), Buffer.from([0x08, 0x00]), ip, content]);
 }
 
 /** RFC 1071. */
@@ -84,6 +89,8 @@ function addressBytes(address: string): Buffer {
   return Buffer.from(address.split('.').map(Number));
 }
 
-function macBytes(mac: string): Buffer {
-  return Buffer.from(mac.replaceAll(':', ''), 'hex');
+function macBytes({ address, mac }: Peer): Buffer {
+  return mac === undefined
+    ? Buffer.concat([Buffer.from([0x02, 0x00]), addressBytes(address)])
+    : Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
