@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import type { Unusual } from '../emulator/unusual.ts';
 import { failure, type Answer } from './answer.ts';
 import type { CallKind, FaultAnswer } from './faults.ts';
-
-/** Something that is no answer of ARM: a text in place of JSON, or a connection that is broken or left open. */
-export type Unusual = { text: string; status: number; contentType: string } | { drop: 'reset' | 'hang' };
 
 /** What a faulty answer may speak of. */
 export type Occasion = { method: string; path: string; kind: CallKind | undefined; retryAfterSeconds?: number };

@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { failure, type Answer } from './answer.ts';
 import { noRoute, type Call, type Route } from './api.ts';
 import { ownCall } from './control.ts';
-import { faultAnswer, type Unusual } from './fault-answers.ts';
+import { faultAnswer } from './fault-answers.ts';
+import { sendUnusual, type Unusual } from '../emulator/unusual.ts';
 import type { Fate, Injector } from './injector.ts';
 import type { Inventory } from './inventory.ts';
 import { log } from './log.ts';
@@ -132,16 +133,8 @@ function isOfArm(answer: Answer | Unusual): answer is Answer {
   return 'status' in answer && !('text' in answer);
 }
 
-/** A connection that is left open is closed by the client, or with the emulator. */
 function send(response: ServerResponse, answer: Answer | Unusual): void {
-  if ('drop' in answer) {
-    if (answer.drop === 'reset') response.socket?.resetAndDestroy();
-    return;
-  }
-  if ('text' in answer) {
-    response.writeHead(answer.status, { 'content-type': answer.contentType }).end(answer.text);
-    return;
-  }
+  if ('drop' in answer || 'text' in answer) return sendUnusual(response, answer);
   const { status, headers = {}, body } = answer;
   const text = body === undefined ? '' : JSON.stringify(body);
   response.writeHead(status, {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { readState, saveState } from '../emulator/state-file.ts';
 import { noFaults, type Faults } from './faults.ts';
 import type { FilterInput } from './filter.ts';
 import type { Extension } from './inventory.ts';
@@ -119,7 +120,7 @@ export class State {
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true });
     this.#path = join(directory, 'state.json');
-    this.content = read(this.#path) ?? {
+    this.content = readState<Content>(this.#path, 2) ?? {
       version: 2,
       captures: {},
       operations: {},
@@ -144,18 +145,6 @@ export class State {
   save(): void {
     clearImmediate(this.#soon);
     this.#soon = undefined;
-    const next = `${this.#path}.next`;
-    writeFileSync(next, JSON.stringify(this.content));
-    renameSync(next, this.#path);
-  }
-}
-
-function read(path: string): Content | undefined {
-  try {
-    const content = JSON.parse(readFileSync(path, 'utf8')) as Content;
-    return content.version === 2 ? content : undefined;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    saveState(this.#path, this.content);
   }
 }

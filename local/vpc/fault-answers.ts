@@ -1,10 +1,8 @@
+import type { Unusual } from '../emulator/unusual.ts';
 import { failure, type Answer, type Product } from './answer.ts';
 import type { Fate } from './injector.ts';
 import { Refusal } from './refusal.ts';
 import { ACCOUNT } from './world.ts';
-
-/** Something that is no answer of the gateway: a text in place of JSON, or a connection that is broken or left open. */
-export type Unusual = { text: string; status: number; contentType: string } | { drop: 'reset' | 'hang' };
 
 /** What a faulty answer may speak of. */
 export type Occasion = { requestId: string; host: string; product: Product; action: string };

@@ -4,7 +4,8 @@ import { failure, newRequestId, success, type Answer } from './answer.ts';
 import { operationOf, productOf } from './api.ts';
 import { readBody, readCall, type Call } from './call.ts';
 import { ownCall, type OwnCalls } from './control.ts';
-import { faultAnswer, type Unusual } from './fault-answers.ts';
+import { faultAnswer } from './fault-answers.ts';
+import { sendUnusual, type Unusual } from '../emulator/unusual.ts';
 import type { FrontDoor } from './front-door.ts';
 import type { Fate, Injector } from './injector.ts';
 import { missing, Refusal } from './refusal.ts';
@@ -131,16 +132,8 @@ function log(
   });
 }
 
-/** A connection that is left open is closed by the client, or with the emulator. */
 function send(response: ServerResponse, answer: Answer | Unusual): void {
-  if ('drop' in answer) {
-    if (answer.drop === 'reset') response.socket?.resetAndDestroy();
-    return;
-  }
-  if ('text' in answer) {
-    response.writeHead(answer.status, { 'content-type': answer.contentType }).end(answer.text);
-    return;
-  }
+  if ('drop' in answer || 'text' in answer) return sendUnusual(response, answer);
   const text = JSON.stringify(answer.body);
   response.writeHead(answer.status, {
     'content-type': 'application/json;charset=utf-8',

@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { readState, saveState } from '../emulator/state-file.ts';
 import { noFaults, type Faults } from './faults.ts';
 import { preparedFilters, preparedSessions } from './prepared.ts';
 
@@ -109,7 +110,7 @@ export class State {
   constructor(directory: string, now: number) {
     mkdirSync(directory, { recursive: true });
     this.#path = join(directory, 'state.json');
-    this.content = read(this.#path) ?? {
+    this.content = readState<Content>(this.#path, 1) ?? {
       version: 1,
       sessions: byId(preparedSessions(now)),
       filters: byId(preparedFilters(now)),
@@ -124,22 +125,10 @@ export class State {
   }
 
   save(): void {
-    const next = `${this.#path}.next`;
-    writeFileSync(next, JSON.stringify(this.content), { mode: 0o600 });
-    renameSync(next, this.#path);
+    saveState(this.#path, this.content);
   }
 }
 
 function byId<T extends { id: string }>(all: T[]): Record<string, T> {
   return Object.fromEntries(all.map((each) => [each.id, each]));
-}
-
-function read(path: string): Content | undefined {
-  try {
-    const content = JSON.parse(readFileSync(path, 'utf8')) as Content;
-    return content.version === 1 ? content : undefined;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }
