@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net';
+import { readAlibaba, type AlibabaConfig } from './provider/alibaba/settings.ts';
 import { readTelemetry, type TelemetryConfig } from './telemetry/settings.ts';
 
 /**
@@ -9,6 +10,10 @@ import { readTelemetry, type TelemetryConfig } from './telemetry/settings.ts';
 
 /** Name of the queue that the start function listens on. */
 export const runQueueName = 'tripcap-runs';
+
+/** Container that collectors upload captures of mirrored traffic to, and the one in which they and the app speak with each other. */
+export const mirrorContainer = 'mirror-captures';
+export const mirrorControlContainer = 'mirror-control';
 
 /** How to reach a storage account: a connection string (the sandbox), or service URLs with the app's managed identity. */
 export type StorageConnection =
@@ -44,6 +49,9 @@ export type Config = {
         clientId: string | undefined;
       }
     | undefined;
+  alibaba: AlibabaConfig | undefined;
+  /** Where collectors of mirrored traffic write to; absent when there is nothing to mirror. */
+  mirror: { account: CaptureAccount } | undefined;
   rulesFile: string;
   /** Easy Auth stands before the app, so that its x-ms-client-principal header can be believed. */
   easyAuth: boolean;
@@ -118,6 +126,38 @@ export const settings = {
   TRIPCAP_CLIENT_ID: {
     default: '',
     about: 'Client id of a user-assigned managed identity; empty for the system-assigned one.',
+  },
+  TRIPCAP_ALIBABA_ACCOUNT: {
+    default: '',
+    about: 'Id of the Alibaba Cloud account whose instances may be mirrored; empty: Alibaba Cloud is not used.',
+  },
+  TRIPCAP_ALIBABA_REGIONS: {
+    default: '[]',
+    about:
+      'JSON array of {"region","mirrorTargetId","mirrorTargetType","collector","filterId","maxSources"}: the regions, and where mirrored packets go in each.',
+  },
+  TRIPCAP_ALIBABA_ROLE_ARN: {
+    default: '',
+    about: "RAM role that the managed identity's token is exchanged for.",
+  },
+  TRIPCAP_ALIBABA_OIDC_PROVIDER_ARN: {
+    default: '',
+    about: 'RAM identity provider that trusts the issuer of that token.',
+  },
+  TRIPCAP_ALIBABA_OIDC_AUDIENCE: {
+    default: 'api://AzureADTokenExchange',
+    about: 'Resource that the token is asked for: the audience that the role demands.',
+  },
+  TRIPCAP_ALIBABA_ACCESS_KEY_ID: { default: '', about: 'AccessKey in place of the role, where there is no other way.' },
+  TRIPCAP_ALIBABA_ACCESS_KEY_SECRET: { default: '', about: 'Its secret; by a Key Vault reference.' },
+  TRIPCAP_ALIBABA_ENDPOINT: {
+    default: '',
+    about: "HOST:PORT on loopback of an emulator that takes all calls in place of the cloud's addresses.",
+  },
+  TRIPCAP_MIRROR_ACCOUNT: {
+    default: '',
+    about:
+      'Name of the one of TRIPCAP_CAPTURE_ACCOUNTS that collectors of mirrored traffic write to; may be left out when there is only one.',
   },
   TRIPCAP_RULES_FILE: { default: 'rules.yaml', about: "Rules file, relative to the app's folder." },
   TRIPCAP_EASY_AUTH: {
@@ -213,10 +253,26 @@ export function readConfig(env: Environment): Config {
   if (easyAuth !== 'true' && easyAuth !== 'false')
     problems.push(`TRIPCAP_EASY_AUTH must be true or false; it is "${easyAuth}"`);
   const clientId = text('TRIPCAP_CLIENT_ID') || undefined;
+  const captureAccounts = readCaptureAccounts(text('TRIPCAP_CAPTURE_ACCOUNTS'), env, problems);
+  const alibaba = readAlibaba(
+    {
+      account: text('TRIPCAP_ALIBABA_ACCOUNT'),
+      regions: text('TRIPCAP_ALIBABA_REGIONS'),
+      roleArn: text('TRIPCAP_ALIBABA_ROLE_ARN'),
+      providerArn: text('TRIPCAP_ALIBABA_OIDC_PROVIDER_ARN'),
+      audience: text('TRIPCAP_ALIBABA_OIDC_AUDIENCE'),
+      accessKeyId: text('TRIPCAP_ALIBABA_ACCESS_KEY_ID'),
+      accessKeySecret: text('TRIPCAP_ALIBABA_ACCESS_KEY_SECRET'),
+      endpoint: text('TRIPCAP_ALIBABA_ENDPOINT'),
+    },
+    clientId,
+    problems,
+  );
+  const mirror = alibaba && readMirror(text('TRIPCAP_MIRROR_ACCOUNT'), captureAccounts, problems);
   const config: Config = {
     installation,
     state: readConnection(env, 'AzureWebJobsStorage', problems),
-    captureAccounts: readCaptureAccounts(text('TRIPCAP_CAPTURE_ACCOUNTS'), env, problems),
+    captureAccounts,
     captureContainer: text('TRIPCAP_CAPTURE_CONTAINER'),
     azure: readAzure(
       text('TRIPCAP_SUBSCRIPTIONS'),
@@ -226,6 +282,9 @@ export function readConfig(env: Environment): Config {
       clientId,
       problems,
     ),
+    // Without a place for its packets there is nothing to mirror for.
+    alibaba: mirror && alibaba,
+    mirror,
     rulesFile: text('TRIPCAP_RULES_FILE'),
     easyAuth: easyAuth === 'true',
     schedules: {
@@ -327,6 +386,15 @@ function readCaptureAccounts(json: string, env: Environment, problems: string[])
     }
     return [{ id, name, regions: served, connectionName, connection }];
   });
+}
+
+function readMirror(name: string, accounts: readonly CaptureAccount[], problems: string[]): Config['mirror'] {
+  const account =
+    name === '' && accounts.length === 1 ? accounts[0] : accounts.find((a) => a.name === name.toLowerCase());
+  if (account) return { account };
+  const which = name === '' ? 'must name one' : `is "${name}", which is none`;
+  problems.push(`TRIPCAP_MIRROR_ACCOUNT ${which} of TRIPCAP_CAPTURE_ACCOUNTS; nothing is mirrored`);
+  return undefined;
 }
 
 function accountName(id: string): string | undefined {
