@@ -7,6 +7,11 @@ endpoint('alerts-azure-monitor', ['POST'], 'alerts/azure-monitor', 'Alert', asyn
   json(202, await app.receiveAzureMonitor(await readBody(request, maxPayloadBytes))),
 );
 
+// CloudMonitor signs nothing that could be checked and knows no Entra: a key of its own is all that it can show.
+endpoint('alerts-cloudmonitor', ['POST'], 'alerts/cloudmonitor', 'key', async (request, app) =>
+  json(202, await app.receiveCloudMonitor(await readBody(request, maxPayloadBytes))),
+);
+
 endpoint('alerts', ['GET'], 'alerts', 'Read', async (request, app) => {
   const page = await app.alerts.list(readListQuery(request, []));
   return json(200, { ...page, items: page.items.map(toAlertView) });

@@ -13,8 +13,8 @@ import { requireRole, type Role } from './principal.ts';
 
 export type Handler = (request: HttpRequest, app: App) => Promise<HttpResponseInit>;
 
-/** `anyone`: neither key nor role. */
-export type Access = Role | 'anyone';
+/** `anyone`: neither key nor role. `key`: a function key, also where Easy Auth is on. */
+export type Access = Role | 'anyone' | 'key';
 
 /**
  * Registers one HTTP function. Callers need a function key, or an app role where Easy Auth is on. Whatever a handler throws
@@ -27,11 +27,11 @@ export function endpoint(
   access: Access | ((request: HttpRequest) => Access),
   handler: Handler,
 ): void {
-  const open = access === 'anyone';
+  const byKey = access === 'key' || (access !== 'anyone' && !config.easyAuth);
   host.http(name, {
     methods,
     route,
-    authLevel: open || config.easyAuth ? 'anonymous' : 'function',
+    authLevel: byKey ? 'function' : 'anonymous',
     handler: (request, context) => answer(request, context, access, handler),
   });
 }
@@ -44,7 +44,7 @@ async function answer(
 ): Promise<HttpResponseInit> {
   try {
     const needed = typeof access === 'function' ? access(request) : access;
-    if (config.easyAuth && needed !== 'anyone') requireRole(request, needed);
+    if (config.easyAuth && needed !== 'anyone' && needed !== 'key') requireRole(request, needed);
     return await inApp(context, (app) => handler(request, app));
   } catch (error) {
     return toAnswer(error, context);

@@ -38,8 +38,7 @@ export class Supervised {
     // A pipe whose reader has died is not our trouble.
     child.stdin?.on('error', () => undefined);
     for (const stream of [child.stdout, child.stderr]) {
-      if (stream)
-        createInterface({ input: stream }).on('line', (line) => onLine(line) && print(`${name.padEnd(7)} ${line}`));
+      if (stream) createInterface({ input: stream }).on('line', (line) => onLine(line) && print(labelled(name, line)));
     }
     if (child.pid !== undefined) onStart?.(child.pid);
     child.on('exit', (code, signal) => {
@@ -66,4 +65,9 @@ export class Supervised {
     await ended;
     clearTimeout(timer);
   }
+}
+
+/** Says once who speaks. */
+function labelled(name: string, line: string): string {
+  return `${name.padEnd(9)} ${line.startsWith(`${name}: `) ? line.slice(name.length + 2) : line}`;
 }

@@ -6,13 +6,15 @@ import { parseAzureMonitorAlert } from './alert/azure-monitor.ts';
 import { inAllClouds } from './alert/computers.ts';
 import { parsePayload } from './alert/payload.ts';
 import { receiveAlert, takeUpUnsettled, type Receipt } from './alert/receive.ts';
+import { receiveCloudMonitor } from './alert/receive-cloudmonitor.ts';
 import { AlertStore } from './alert/store.ts';
 import type { Clock } from './clock.ts';
-import { runQueueName, type Config } from './config.ts';
+import { mirrorContainer, mirrorControlContainer, runQueueName, type Config } from './config.ts';
 import { readHealth, type Health } from './health.ts';
 import { ManagedIdentity } from './identity.ts';
 import type { Log } from './log.ts';
 import { Problem } from './problem.ts';
+import { AlibabaProvider } from './provider/alibaba/alibaba.ts';
 import { AzureProvider } from './provider/azure/azure.ts';
 import type { CaptureRequest, Limits, Provider, ProviderName } from './provider/provider.ts';
 import { retain, type RetentionOutcome } from './retention/retention.ts';
@@ -20,6 +22,7 @@ import { startDue } from './rule/due.ts';
 import { RulesSource } from './rule/source.ts';
 import { Admission } from './run/admission.ts';
 import { Launcher } from './run/launcher.ts';
+import { reconcile } from './run/reconcile.ts';
 import { Lifecycle } from './run/lifecycle.ts';
 import type { Run } from './run/run.ts';
 import { startRunbook } from './run/runbook.ts';
@@ -31,7 +34,8 @@ import { ApplicationInsights } from './telemetry/insights.ts';
 import { Reporting } from './telemetry/reporting.ts';
 import type { Invocation } from './telemetry/signals.ts';
 import { noTelemetry, type Telemetry } from './telemetry/telemetry.ts';
-import { connectBlobs, connectQueues, connectTable, type IdentityFor } from './storage/connect.ts';
+import { blobServiceUrl, connectBlobs, connectQueues, connectTable, type IdentityFor } from './storage/connect.ts';
+import { BlobDocuments } from './storage/document.ts';
 import { AzureQueue } from './storage/queue.ts';
 import { AzureTable } from './storage/table.ts';
 
@@ -43,6 +47,7 @@ export type App = {
   runs: RunStore;
   captures: CaptureStore;
   receiveAzureMonitor(payload: Uint8Array): Promise<Receipt>;
+  receiveCloudMonitor(payload: Uint8Array): Promise<Receipt>;
   startRunbook(body: unknown, idempotencyKey: string | undefined): Promise<{ run: Run; created: boolean }>;
   stopRun(id: string): Promise<Run>;
   removeRun(id: string): Promise<Run>;
@@ -119,6 +124,27 @@ export function createApp(
       ),
     );
   }
+  if (config.alibaba && config.mirror) {
+    const { name: account, connection } = config.mirror.account;
+    const { signIn } = config.alibaba;
+    providers.set(
+      'alibaba',
+      telemetry.watched(
+        new AlibabaProvider({
+          ...config.alibaba,
+          installation: config.installation,
+          storage: { account, url: `${blobServiceUrl(connection, account)}/${mirrorContainer}` },
+          control: new BlobDocuments(
+            once(async () => connectBlobs(connection, identityFor, 'state')),
+            mirrorControlContainer,
+          ),
+          identity: identityFor(signIn.kind === 'role' ? signIn.clientId : undefined),
+          now: () => clock.now(),
+          timeout: (ms) => clock.timeout(ms),
+        }),
+      ),
+    );
+  }
   // Every configured cloud's documented limits; what a cloud does not know it does not complain about.
   const check = (capture: CaptureRequest, limits: Limits): string[] =>
     [...providers.values()].flatMap((p) => p.check(capture, limits));
@@ -172,7 +198,6 @@ export function createApp(
     times,
     log,
   };
-  const parseAlert = (payload: Uint8Array) => parseAzureMonitorAlert(parsePayload(payload));
   const addFile = async (account: string, container: string, blob: string): Promise<Capture | undefined> => {
     const since = clock.now();
     const capture = await lifecycle.addFile(account, container, blob);
@@ -195,10 +220,16 @@ export function createApp(
     captures,
     async receiveAzureMonitor(payload) {
       const since = clock.now();
-      const alert = parseAlert(payload);
+      const alert = parseAzureMonitorAlert(parsePayload(payload));
       const receipt = await receiveAlert(receiving, alert, payload);
       telemetry.alertReceived(alert, receipt, since);
       return receipt;
+    },
+    async receiveCloudMonitor(payload) {
+      const since = clock.now();
+      return receiveCloudMonitor(receiving, payload, (alert, receipt) =>
+        telemetry.alertReceived(alert, receipt, since),
+      );
     },
     async startRunbook(body, idempotencyKey) {
       try {
@@ -217,17 +248,19 @@ export function createApp(
       return lifecycle.remove(id);
     },
     async stepRun(id) {
-      await lifecycle.step(id);
+      await lifecycle.follow(id);
     },
     async poll() {
       const { open, alarms } = await lifecycle.stepAll();
       telemetry.polled({ open, alarms });
       await tables.state.put('heartbeat', 'poll', { at: clock.now().toISOString(), open, alarms });
-      await takeUpUnsettled(receiving, parseAlert);
+      await takeUpUnsettled(receiving);
     },
     startDue: () => startDue({ state: tables.state, launcher, rules: currentRules, clock, log }),
     addFile,
     async sweep() {
+      const leaked = await reconcile({ providers, runs, lifecycle, clock, log });
+      telemetry.reconciled({ leaked });
       for (const account of accounts.names) {
         try {
           const found = await catalog.sweep(account, config.captureContainer, async (blob) => {

@@ -11,9 +11,11 @@ import { readTelemetry, type TelemetryConfig } from './telemetry/settings.ts';
 /** Name of the queue that the start function listens on. */
 export const runQueueName = 'tripcap-runs';
 
-/** Container that collectors upload captures of mirrored traffic to, and the one in which they and the app speak with each other. */
-export const mirrorContainer = 'mirror-captures';
-export const mirrorControlContainer = 'mirror-control';
+/** Containers that collectors upload captures of mirrored traffic to, and in which they and the app speak with each other. */
+export {
+  CAPTURES_CONTAINER as mirrorContainer,
+  CONTROL_CONTAINER as mirrorControlContainer,
+} from '../collector/protocol.ts';
 
 /** How to reach a storage account: a connection string (the sandbox), or service URLs with the app's managed identity. */
 export type StorageConnection =
@@ -134,7 +136,7 @@ export const settings = {
   TRIPCAP_ALIBABA_REGIONS: {
     default: '[]',
     about:
-      'JSON array of {"region","mirrorTargetId","mirrorTargetType","collector","filterId","maxSources"}: the regions, and where mirrored packets go in each.',
+      'JSON array of {"region","mirrorTargetId","mirrorTargetType","collector","filterId","maxSources"}: the regions, and where mirrored packets go in each (several of one region are taken in order, as there is room).',
   },
   TRIPCAP_ALIBABA_ROLE_ARN: {
     default: '',

@@ -11,9 +11,10 @@ import type { Run } from './trigger.ts';
 /**
  * HTTP triggers, and the one admin call that is useful by hand.
  *
- * Keys are waived whatever a function's `authLevel`, as Core Tools does: in Azure the platform asks for them. Left out:
- * running HTTP functions by the admin call, route constraints (read and ignored), default values, HEAD, content
- * negotiation, the 230 s limit of Azure's front end.
+ * Keys are waived, as Core Tools does: in Azure the platform asks for them. But a function that was given keys asks for
+ * one of them, unless its `authLevel` is `anonymous`: in the header `x-functions-key`, or as `?code=`. Left out: running
+ * HTTP functions by the admin call, route constraints (read and ignored), default values, HEAD, content negotiation, the
+ * 230 s limit of Azure's front end.
  */
 export interface HttpRoute {
   fn: AppFunction;
@@ -71,10 +72,12 @@ export async function serve(options: {
   runs: ReadonlyMap<string, Run>;
   /** Paths answered with the content of a JSON file. */
   jsonFiles: ReadonlyMap<string, string>;
+  /** Keys of functions, by their names. */
+  keys: ReadonlyMap<string, readonly string[]>;
   invoke: Core['invoke'];
   log: Log;
 }): Promise<HttpServer> {
-  const { runs, jsonFiles, invoke, log } = options;
+  const { runs, jsonFiles, keys, invoke, log } = options;
   const routes = options.routes.toSorted((a, b) => (a.rank < b.rank ? -1 : a.rank > b.rank ? 1 : 0));
   const open = new Set<ServerResponse>();
   let stopping = false;
@@ -97,6 +100,10 @@ export async function serve(options: {
     for (const route of routes) {
       const match = route.methods.includes(method) ? route.pattern.exec(path) : null;
       if (match === null) continue;
+      if (!hasKey(route.fn, request, url)) {
+        request.resume();
+        return send(response, 401);
+      }
       const params = Object.fromEntries(
         route.parameters.flatMap((name, index) => {
           const value = match[index + 1];
@@ -107,6 +114,12 @@ export async function serve(options: {
     }
     request.resume();
     send(response, 404); // also for a wrong method: the real host never says 405
+  }
+
+  function hasKey(fn: AppFunction, request: IncomingMessage, url: URL): boolean {
+    const wanted = fn.trigger['authLevel'] === 'anonymous' ? undefined : keys.get(fn.name);
+    const given = [request.headers['x-functions-key'], url.searchParams.get('code')];
+    return wanted === undefined || given.some((key) => typeof key === 'string' && wanted.includes(key));
   }
 
   async function call(
@@ -188,8 +201,9 @@ export async function serve(options: {
     open.add(response);
     response.on('close', () => open.delete(response));
     handle(request, response).catch((error: unknown) => {
-      // A client that went away, or a response that HTTP does not allow.
-      log('warning', 'host', `${request.method} ${request.url} broke off: ${describe(error)}`);
+      // A client that went away, or a response that HTTP does not allow. What follows the path may be a key.
+      const [path] = (request.url ?? '').split('?', 1);
+      log('warning', 'host', `${request.method} ${path} broke off: ${describe(error)}`);
       if (response.headersSent) response.destroy();
       else send(response, 500);
     });

@@ -18,11 +18,12 @@ import type { Host, Run } from './trigger.ts';
  * `@azure/functions`, with HTTP, timer, queue and blob triggers. It knows nothing of the app it runs; the same app must
  * start under Core Tools (`func start`) as well, which was not tried here.
  *
- *     node local/host/main.ts --app DIR --port N [--json PATH=FILE …] [--drop-blob-events]
+ *     node local/host/main.ts --app DIR --port N [--json PATH=FILE …] [--key FUNCTION=KEY …] [--drop-blob-events]
  *
  * - `--app`   folder with package.json (`main`: one exact file) and host.json; app settings are environment variables
  * - `--port`  on 127.0.0.1; 0 picks a free one
  * - `--json`  GET PATH answers the content of FILE, read at each request; 503 while there is none
+ * - `--key`   the HTTP function FUNCTION answers 401 without its KEY; any of them where it is given several
  * - `--drop-blob-events`  loses every blob event for good, to see what an app does about files nobody told it of
  *
  * Prints `ready http://127.0.0.1:PORT` when it serves. What it does differently from the real host is said where it is
@@ -38,20 +39,23 @@ const { values } = parseArgs({
     app: { type: 'string' },
     port: { type: 'string' },
     json: { type: 'string', multiple: true, default: [] },
+    key: { type: 'string', multiple: true, default: [] },
     'drop-blob-events': { type: 'boolean', default: false },
   },
 });
-if (values.app === undefined || !/^\d+$/.test(values.port ?? '') || values.json.some((each) => !each.includes('='))) {
-  console.error('usage: main.ts --app DIR --port N [--json PATH=FILE …] [--drop-blob-events]');
+const pair = (each: string): [string, string] => {
+  const split = each.indexOf('=');
+  return [each.slice(0, split), each.slice(split + 1)];
+};
+const isPair = (each: string): boolean => /^[^=]+=./.test(each);
+if (values.app === undefined || !/^\d+$/.test(values.port ?? '') || ![...values.json, ...values.key].every(isPair)) {
+  console.error('usage: main.ts --app DIR --port N [--json PATH=FILE …] [--key FUNCTION=KEY …] [--drop-blob-events]');
   process.exit(2);
 }
 const appDirectory = resolve(values.app);
-const jsonFiles = new Map(
-  values.json.map((each) => {
-    const split = each.indexOf('=');
-    return [each.slice(0, split), resolve(each.slice(split + 1))];
-  }),
-);
+const jsonFiles = new Map(values.json.map(pair).map(([path, file]) => [path, resolve(file)]));
+const keys = new Map<string, string[]>();
+for (const [name, key] of values.key.map(pair)) keys.set(name, [...(keys.get(name) ?? []), key]);
 process.chdir(appDirectory); // where the real worker runs
 
 const settings = readSettings(appDirectory);
@@ -118,7 +122,7 @@ for (const fn of core.functions.values()) {
   else attempt(fn.name, () => prepare(fn));
 }
 
-const server = await serve({ port: Number(values.port), routes, runs, jsonFiles, invoke: core.invoke, log });
+const server = await serve({ port: Number(values.port), routes, runs, jsonFiles, keys, invoke: core.invoke, log });
 failOpenRequests = server.fail;
 stops.push(server.stop);
 for (const start of starts) start();

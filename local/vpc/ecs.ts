@@ -9,14 +9,15 @@ export const ecsOperations: Operation[] = [read('Ecs', 'DescribeNetworkInterface
 
 const MOST_IDS = 100;
 
-function describe(parameters: Parameters, { inventory, region }: Context): Body {
+function describe(parameters: Parameters, context: Context): Body {
+  const { inventory, addressOf } = context;
   const instance = parameters.text('InstanceId');
   const ids = parameters.list('NetworkInterfaceId', MOST_IDS);
   const addresses = parameters.list('PrivateIpAddress', MOST_IDS);
   const managed = parameters.flag('ServiceManaged');
   const tags = parameters.objects('Tag');
   const plain: [string, (each: WorldInterface) => string | undefined][] = [
-    ['PrimaryIpAddress', (each) => each.address],
+    ['PrimaryIpAddress', addressOf],
     ['Status', (each) => each.status],
     ['Type', (each) => each.type],
     ['VpcId', () => VPC],
@@ -29,7 +30,7 @@ function describe(parameters: Parameters, { inventory, region }: Context): Body 
     (each) =>
       (instance === undefined || each.instance === instance) &&
       (ids.length === 0 || ids.includes(each.id)) &&
-      (addresses.length === 0 || addresses.includes(each.address)) &&
+      (addresses.length === 0 || addresses.includes(addressOf(each))) &&
       (managed === undefined || managed === (each.managed ?? false)) &&
       tags.every((tag) => each.tags[tag.required('Key')] === tag.text('Value')) &&
       plain.every(([name, of]) => parameters.text(name) === undefined || parameters.text(name) === of(each)),
@@ -40,7 +41,7 @@ function describe(parameters: Parameters, { inventory, region }: Context): Body 
     NextToken: nextToken,
     PageNumber: 1,
     PageSize: size,
-    NetworkInterfaceSets: { NetworkInterfaceSet: items.map((each) => described(each, region)) },
+    NetworkInterfaceSets: { NetworkInterfaceSet: items.map((each) => described(each, context)) },
   };
 }
 
@@ -51,16 +52,17 @@ function candidates(instance: string | undefined, ids: string[], inventory: Cont
   return inventory.interfaces();
 }
 
-function described(each: WorldInterface, region: string): Body {
+function described(each: WorldInterface, { region, addressOf }: Context): Body {
   const instance = each.instance ?? '';
+  const address = addressOf(each);
   return {
     NetworkInterfaceId: each.id,
     NetworkInterfaceName: each.id,
     InstanceId: instance,
     Type: each.type,
     Status: each.status,
-    PrivateIpAddress: each.address,
-    PrivateIpSets: { PrivateIpSet: [{ PrivateIpAddress: each.address, Primary: true, AssociatedPublicIp: {} }] },
+    PrivateIpAddress: address,
+    PrivateIpSets: { PrivateIpSet: [{ PrivateIpAddress: address, Primary: true, AssociatedPublicIp: {} }] },
     MacAddress: macOf(each.address),
     VpcId: VPC,
     VSwitchId: VSWITCH,

@@ -4,7 +4,7 @@ import { Delays } from './delays.ts';
 import { isTargetAddress } from './faults.ts';
 import { FrontDoor } from './front-door.ts';
 import { Injector } from './injector.ts';
-import { Inventory } from './inventory.ts';
+import { Inventory, loopbackOf } from './inventory.ts';
 import { Mirror } from './mirror.ts';
 import { numberOf } from '../emulator/options.ts';
 import { RequestLog } from '../emulator/request-log.ts';
@@ -19,15 +19,18 @@ import { Tokens } from './tokens.ts';
  * written from Alibaba's documents and metadata and shares no code with the app, so that each checks the other. What no
  * source shows is marked GUESS.
  */
-const USAGE = `node local/vpc/main.ts --port N --data DIR --access-key-id ID --access-key-secret SECRET
+const USAGE = `node local/vpc/main.ts --port N --data DIR [options]
   --port N                 port on 127.0.0.1; 0 picks a free one
   --data DIR               where sessions, filters and the request log are kept
   --access-key-id ID       the account's key
   --access-key-secret TEXT its secret
   --region REGION          the region that it stands for (cn-hangzhou)
   --target ID=HOST:PORT    where packets for a mirror target go, on loopback; may be given more than once
+  --loopback               interfaces are described with the addresses that their packets come from: 127.0.0.4 for 10.0.0.4
   --audience TEXT          what a token must be for that is exchanged for temporary keys (sts.aliyuncs.com)
-  --pace X                 multiplies the service's delays (1)`;
+  --pace X                 multiplies the service's delays (1)
+Environment: ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET in place of the key's options, which others on the
+machine can see`;
 
 const TICK_MS = 50;
 
@@ -50,6 +53,7 @@ const server = createVpcServer({
     inventory,
     region: options.region,
     audience: options.audience,
+    addressOf: ({ address }) => (options.loopback ? loopbackOf(address) : address),
     delays: new Delays(state, options.pace),
   },
 });
@@ -88,11 +92,14 @@ function readOptions() {
         'access-key-id': { type: 'string' },
         'access-key-secret': { type: 'string' },
         target: { type: 'string', multiple: true, default: [] },
+        loopback: { type: 'boolean', default: false },
         audience: { type: 'string', default: 'sts.aliyuncs.com' },
         pace: { type: 'string', default: '1' },
       },
     });
-    const { port, data, 'access-key-id': accessKeyId, 'access-key-secret': accessKeySecret } = values;
+    const { port, data } = values;
+    const accessKeyId = values['access-key-id'] ?? process.env['ALIBABA_CLOUD_ACCESS_KEY_ID'];
+    const accessKeySecret = values['access-key-secret'] ?? process.env['ALIBABA_CLOUD_ACCESS_KEY_SECRET'];
     if (!port || !data || !accessKeyId || !accessKeySecret) throw new Error('an option is missing');
     return {
       port: numberOf(port, '--port'),
@@ -100,6 +107,7 @@ function readOptions() {
       region: values.region,
       keys: { accessKeyId, accessKeySecret },
       targets: Object.fromEntries(values.target.map(targetOf)),
+      loopback: values.loopback,
       audience: values.audience,
       pace: numberOf(values.pace, '--pace'),
     };

@@ -3,6 +3,7 @@ import type { Delays } from './delays.ts';
 import type { Inventory } from './inventory.ts';
 import type { Parameters } from './parameters.ts';
 import type { State } from './state.ts';
+import type { WorldInterface } from './world.ts';
 
 export type Body = Record<string, unknown>;
 
@@ -10,6 +11,8 @@ export type Context = {
   state: State;
   inventory: Inventory;
   region: string;
+  /** The primary address that an interface is described with. */
+  addressOf: (of: WorldInterface) => string;
   /** What the audience of a token must be that is exchanged for keys. */
   audience: string;
   delays: Delays;

@@ -11,10 +11,19 @@ export const alertKinds = [
   'prometheus',
   'smart-detection',
   'cost',
+  'event',
   'other',
 ] as const;
 
 export type AlertKind = (typeof alertKinds)[number];
+
+/** Who sends alerts, with the severities that a rule may ask for. */
+export const severities = {
+  'azure-monitor': ['Sev0', 'Sev1', 'Sev2', 'Sev3', 'Sev4'],
+  cloudmonitor: ['CRITICAL', 'WARN', 'INFO'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type AlertSource = keyof typeof severities;
 
 /** What every alert source is turned into. */
 export type Alert = {
@@ -24,9 +33,15 @@ export type Alert = {
   externalId: string;
   /** The id of the condition behind it, where the sender tells one: equal over re-fires. */
   originId?: string;
+  /**
+   * Of a sender whose `externalId` stands for one occurrence from its firing to its end, however often it is sent: which of the alerts
+   * of that occurrence this is. It takes the place of the fired time in our id, and an end ends all of them.
+   */
+  variant?: string;
   /** Name of the alert rule that fired, as sent; empty when the sender gives none. */
   rule: string;
-  condition: 'fired' | 'resolved';
+  /** `no-data`: the sender cannot tell. It starts and stops nothing. */
+  condition: 'fired' | 'resolved' | 'no-data';
   severity?: string;
   /** When it fired; of an end whose sender does not tell that, when it ended. */
   firedAt: Date;
@@ -38,12 +53,10 @@ export type Alert = {
   test?: true;
 };
 
-type AlertSource = 'azure-monitor';
-
 export type AlertTarget = {
   /** As sent: the id of a resource, or the computer name of a machine. */
   id: string;
-  /** Such as `microsoft.compute/virtualmachines`, lower case; empty when the id does not tell. */
+  /** Such as `microsoft.compute/virtualmachines` or `acs:ecs:instance`, lower case; empty when the id does not tell. */
   resourceType: string;
   /** `id` is a computer name: which machine has it is to be looked up. */
   computer?: true;
@@ -59,8 +72,18 @@ export const computerTypes: readonly string[] = [
   'microsoft.compute/virtualmachinescalesets/virtualmachines',
 ];
 
-/** The resource type in an id, lower case: `microsoft.compute/virtualmachines`; empty when the id does not tell. */
+/** The resource type in an id, lower case: `microsoft.compute/virtualmachines`, `acs:ecs:instance`; empty when the id does not tell. */
 export function resourceTypeOf(id: string): string {
-  const match = /\/providers\/([^/]+)\/([^/]+)\/[^/]+(?:\/([^/]+)\/[^/]+)?$/.exec(id.toLowerCase());
-  return match ? [match[1], match[2], match[3]].filter(Boolean).join('/') : '';
+  const text = id.toLowerCase();
+  const acs = /^acs:([^:/]+):[^:/]*:[^:/]*:(?:([^:/]+)\/)?/.exec(text);
+  if (acs) return ['acs', acs[1], acs[2]].filter(Boolean).join(':');
+  const arm = /\/providers\/([^/]+)\/([^/]+)\/[^/]+(?:\/([^/]+)\/[^/]+)?$/.exec(text);
+  return arm ? [arm[1], arm[2], arm[3]].filter(Boolean).join('/') : '';
+}
+
+/** The names by which a rule may ask for a type: `virtualmachines` for one of ARM; `ecs:instance`, `ecs`, `instance` for one of Alibaba Cloud. */
+export function namesOfType(type: string): string[] {
+  if (!type.startsWith('acs:')) return [type, type.slice(type.indexOf('/') + 1)];
+  const short = type.slice('acs:'.length);
+  return [type, short, ...short.split(':')];
 }

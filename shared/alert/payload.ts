@@ -6,18 +6,26 @@ const maxDepth = 64;
 
 /** Reads a payload from outside as a JSON object; anything else is a 400 or 413. */
 export function parsePayload(bytes: Uint8Array): Record<string, unknown> {
+  return parseObject(readText(bytes));
+}
+
+/** The text of a payload; what is too long or not UTF-8 is a 413 or 400. */
+export function readText(bytes: Uint8Array): string {
   if (bytes.byteLength > maxPayloadBytes) {
     throw new Problem(
       'payload-too-large',
       `The payload has ${bytes.byteLength} bytes; at most ${maxPayloadBytes} are read`,
     );
   }
-  let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     throw new Problem('invalid-payload', 'The payload is not UTF-8 text');
   }
+}
+
+/** A text as a JSON object; anything else is a 400. */
+export function parseObject(text: string): Record<string, unknown> {
   if (depthOf(text) > maxDepth)
     throw new Problem('invalid-payload', `The payload is nested deeper than ${maxDepth} levels`);
   let value: unknown;
@@ -26,10 +34,22 @@ export function parsePayload(bytes: Uint8Array): Record<string, unknown> {
   } catch {
     throw new Problem('invalid-payload', 'The payload is not JSON');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Problem('invalid-payload', 'The payload must be a JSON object');
+  if (!isObject(value)) throw new Problem('invalid-payload', 'The payload must be a JSON object');
+  return value;
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What a text inside of a payload holds, if that is JSON: an object or a list. */
+export function jsonInside(text: string): unknown {
+  if (!/^\s*[[{]/.test(text) || depthOf(text) > maxDepth) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
-  return value as Record<string, unknown>;
 }
 
 /** Deepest nesting of brackets outside of strings; looked at before parsing, so that hostile nesting costs one pass and no stack. */

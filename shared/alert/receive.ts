@@ -10,6 +10,7 @@ import type { RunStore } from '../run/store.ts';
 import type { Archive } from '../storage/archive.ts';
 import type { Alert } from './alert.ts';
 import { lookUpComputers, type FindMachines } from './computers.ts';
+import { readArchived } from './sources.ts';
 import { alertId, clipped, type AlertRecord, type AlertStore, type PlannedRun, type Unsettled } from './store.ts';
 
 export type ReceiveParts = {
@@ -32,6 +33,8 @@ export type Receipt = {
   runs: (PlannedRun & { created: boolean })[];
   stopped: string[];
   ignored: Ignored[];
+  /** It is still being dealt with: the answer has what was known when the sender could not wait any longer. */
+  pending?: true;
 };
 
 /** What became of a notification. `pending`: something could not be found out now, and it is to be dealt with again. */
@@ -49,6 +52,13 @@ const takeUpLookUpMs = 10_000;
  * `created: false`. Throws Problem `storage-unavailable` when it cannot be recorded, so that the sender tries again.
  */
 export async function receiveAlert(parts: ReceiveParts, alert: Alert, payload: Uint8Array): Promise<Receipt> {
+  return dealWithRecorded(parts, alert, await recordAlert(parts, alert, payload), underWay());
+}
+
+/** A notification of which payload and mark are stored: it is dealt with, if not by us then by the next poll. */
+export type Recorded = { mark: string; value: Unsettled; at: Date };
+
+export async function recordAlert(parts: ReceiveParts, alert: Alert, payload: Uint8Array): Promise<Recorded> {
   const now = parts.clock.now();
   const id = alertId(alert);
   const text = new TextDecoder().decode(payload);
@@ -57,8 +67,41 @@ export async function receiveAlert(parts: ReceiveParts, alert: Alert, payload: U
   const name = `${alert.source}/${id}/${sha256(text).slice(0, 16)}.json`;
   const unsettled = { payload: name, at: now.toISOString() };
   await Promise.all([parts.archive.put(name, text), parts.alerts.markUnsettled(mark, unsettled)]);
+  return { mark, value: unsettled, at: now };
+}
+
+/** What has become of a notification so far. */
+export type UnderWay = {
+  recorded: boolean;
+  started: PlannedRun[];
+  created: Set<string>;
+  stopped: string[];
+  ignored: Ignored[];
+};
+
+export function underWay(): UnderWay {
+  return { recorded: false, started: [], created: new Set(), stopped: [], ignored: [] };
+}
+
+export function receiptSoFar(alert: Alert, { started, created, stopped, ignored }: UnderWay): Receipt {
+  return {
+    alertId: alertId(alert),
+    externalId: alert.externalId,
+    runs: started.map((run) => ({ ...run, created: created.has(run.id) })),
+    stopped: [...new Set(stopped)],
+    ignored: capped(ignored),
+  };
+}
+
+/** Starts or stops what a recorded notification asks for, and tells `soFar` of it as it goes. */
+export async function dealWithRecorded(
+  parts: ReceiveParts,
+  alert: Alert,
+  recorded: Recorded,
+  soFar: UnderWay,
+): Promise<Receipt> {
   // Half of what the sender may wait: the other half is for the starts.
-  return dealWith(parts, alert, { mark, value: unsettled }, now, parts.times.startDeadlineMs / 2);
+  return dealWith(parts, alert, recorded, recorded.at, parts.times.startDeadlineMs / 2, soFar);
 }
 
 async function dealWith(
@@ -67,10 +110,9 @@ async function dealWith(
   { mark, value }: { mark: string; value: Unsettled },
   now: Date,
   lookUpMs: number,
+  soFar: UnderWay,
 ): Promise<Receipt> {
-  const { receipt, pending } = await (alert.condition === 'fired'
-    ? receiveFired(parts, alert, now, lookUpMs)
-    : receiveResolved(parts, alert, now));
+  const { receipt, pending } = await receive(parts, alert, now, lookUpMs, soFar);
   if (!pending) await parts.alerts.settle(mark);
   else if (!value.pending) await parts.alerts.markUnsettled(mark, { ...value, pending });
   const { runs, stopped, ignored } = receipt;
@@ -84,7 +126,7 @@ async function dealWith(
  * Deals with what was recorded and not settled: by a process that died before it was done, or because machines could not be
  * looked up. Its sender need not deliver again.
  */
-export async function takeUpUnsettled(parts: ReceiveParts, parse: (payload: Uint8Array) => Alert): Promise<void> {
+export async function takeUpUnsettled(parts: ReceiveParts): Promise<void> {
   const { alerts, archive, clock, log } = parts;
   // All at once: none is to wait for another's look-ups, and poll not for the sum of them.
   await Promise.all(
@@ -100,8 +142,8 @@ export async function takeUpUnsettled(parts: ReceiveParts, parse: (payload: Uint
           return;
         }
         log.warn('an alert was recorded and is not settled; taking it up', { alert: mark });
-        const alert = parse(new TextEncoder().encode(text));
-        await dealWith(parts, alert, { mark, value }, clock.now(), takeUpLookUpMs);
+        const alert = readArchived(value.payload, new TextEncoder().encode(text));
+        await dealWith(parts, alert, { mark, value }, clock.now(), takeUpLookUpMs, underWay());
       } catch (error) {
         // It is tried again until it is too old.
         log.error('an alert cannot be dealt with', { alert: mark, error });
@@ -110,7 +152,30 @@ export async function takeUpUnsettled(parts: ReceiveParts, parse: (payload: Uint
   );
 }
 
-async function receiveFired(parts: ReceiveParts, sent: Alert, now: Date, lookUpMs: number): Promise<Dealt> {
+async function receive(
+  parts: ReceiveParts,
+  alert: Alert,
+  now: Date,
+  lookUpMs: number,
+  soFar: UnderWay,
+): Promise<Dealt> {
+  switch (alert.condition) {
+    case 'fired':
+      return receiveFired(parts, alert, now, lookUpMs, soFar);
+    case 'resolved':
+      return receiveResolved(parts, alert, now, soFar);
+    case 'no-data':
+      return receiveNoData(parts, alert, now);
+  }
+}
+
+async function receiveFired(
+  parts: ReceiveParts,
+  sent: Alert,
+  now: Date,
+  lookUpMs: number,
+  { started, created, ignored }: UnderWay,
+): Promise<Dealt> {
   const { alerts, launcher, runs, clock } = parts;
   const rules = await parts.rules();
   const inForce = rules.problems.length === 0;
@@ -153,13 +218,13 @@ async function receiveFired(parts: ReceiveParts, sent: Alert, now: Date, lookUpM
   const resolvedBefore = before.some(
     (r) =>
       r.resolved !== undefined &&
-      (r.id === record.id || (r.fired === undefined && new Date(r.resolved.at) >= alert.firedAt)),
+      (r.id === record.id ||
+        alert.variant !== undefined ||
+        (r.fired === undefined && new Date(r.resolved.at) >= alert.firedAt)),
   );
   // What was refused when this alert was last looked at stays refused, however late this is.
   const refused = record.fired?.ignored ?? [];
-  const ignored = [...plan.ignored];
-  const started: PlannedRun[] = [];
-  const created = new Set<string>();
+  ignored.push(...plan.ignored);
   await Promise.all(
     plan.runs.map(async ({ rule, target }) => {
       const id = launcher.idOf(idParts(rule.name, target));
@@ -214,7 +279,7 @@ async function receiveFired(parts: ReceiveParts, sent: Alert, now: Date, lookUpM
   return { receipt: toReceipt(settled, created), pending: pending && settled.fired?.done !== true };
 }
 
-async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Promise<Dealt> {
+async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date, soFar: UnderWay): Promise<Dealt> {
   const { alerts } = parts;
   const blank = alerts.blank(alert, now);
   const mark = (record: AlertRecord): AlertRecord => ({
@@ -227,27 +292,47 @@ async function receiveResolved(parts: ReceiveParts, alert: Alert, now: Date): Pr
   });
   // Marked first, then looked for: a firing that is just being dealt with sees the mark, or we see what it has planned.
   let own = await alerts.get(blank.id);
-  if (!own?.fired) own = await alerts.update(blank, mark);
-  const ended = own.fired
-    ? own
-    : (await alerts.related(own)).find(
-        (r) => r.fired !== undefined && new Date(r.firedAt) <= (alert.resolvedAt ?? now),
-      );
-  const marked = ended === undefined ? own : await alerts.update(ended, mark);
-  if (marked.id !== own.id) {
-    const endOf = marked.id;
+  if (!own?.fired || alert.variant !== undefined) own = await alerts.update(blank, mark);
+  const ended = await endedBy(parts, alert, own, now);
+  const marked = await Promise.all(ended.map((record) => alerts.update(record, mark)));
+  const first = marked[0] ?? own;
+  if (first.id !== own.id && !own.fired) {
+    const endOf = first.id;
     await alerts.update(own, (r) => (r.resolved ? { ...r, resolved: { ...r.resolved, endOf } } : r));
   }
-  const stopped = await stopRuns(parts, marked.fired ? union(marked.fired.planned, marked.fired.runs) : []);
-  const record = await alerts.update(marked, (r) =>
-    r.resolved ? { ...r, resolved: { ...r.resolved, stopped: [...new Set([...r.resolved.stopped, ...stopped])] } } : r,
+  await Promise.all(
+    marked.map(async (record) => {
+      const stopped = await stopRuns(parts, record.fired ? union(record.fired.planned, record.fired.runs) : []);
+      soFar.stopped.push(...stopped);
+      const all = (before: string[]): string[] => [...new Set([...before, ...stopped])];
+      await alerts.update(record, (r) =>
+        r.resolved ? { ...r, resolved: { ...r.resolved, stopped: all(r.resolved.stopped) } } : r,
+      );
+    }),
   );
+  const stopped = [...new Set(soFar.stopped)];
   const detail =
-    ended === undefined
+    ended.length === 0
       ? 'Resolved, and nothing had fired that it ends; it is remembered'
       : 'A resolved alert starts nothing';
   const ignored = alert.test ? [testIgnored] : capped(forEachTarget(alert, 'resolved', detail));
-  return { receipt: { alertId: record.id, externalId: alert.externalId, runs: [], stopped, ignored }, pending: false };
+  return { receipt: { alertId: first.id, externalId: alert.externalId, runs: [], stopped, ignored }, pending: false };
+}
+
+/** The firings that an end is the end of: its own, else the last before it; of an occurrence that was sent as several alerts, all. */
+async function endedBy({ alerts }: ReceiveParts, alert: Alert, own: AlertRecord, now: Date): Promise<AlertRecord[]> {
+  if (own.fired && alert.variant === undefined) return [own];
+  const fired = [own, ...(await alerts.related(own))].filter((r) => r.fired !== undefined);
+  if (alert.variant !== undefined) return fired;
+  return fired.filter((r) => new Date(r.firedAt) <= (alert.resolvedAt ?? now)).slice(0, 1);
+}
+
+/** Recorded as an alert by itself, which nobody takes for a firing or an end. */
+async function receiveNoData({ alerts }: ReceiveParts, alert: Alert, now: Date): Promise<Dealt> {
+  const detail = 'There is not enough data to tell whether the alarm goes on: it starts and stops nothing';
+  const ignored = capped(forEachTarget(alert, 'no-data', detail));
+  const { id } = await alerts.update(alerts.blank(alert, now), (r) => ({ ...r, noData: { ignored } }));
+  return { receipt: { alertId: id, externalId: alert.externalId, runs: [], stopped: [], ignored }, pending: false };
 }
 
 function forEachTarget(alert: Alert, reason: Ignored['reason'], detail: string): Ignored[] {
@@ -283,7 +368,7 @@ function union(a: PlannedRun[], b: PlannedRun[]): PlannedRun[] {
 const mostIgnored = 100;
 
 /** An alert may name a thousand machines, and by anything; the answer and the record stay readable. */
-function capped(all: Ignored[]): Ignored[] {
+export function capped(all: Ignored[]): Ignored[] {
   const ignored = all.map((one) => (one.target === undefined ? one : { ...one, target: clipped(one.target) }));
   if (ignored.length <= mostIgnored) return ignored;
   const more = ignored.length - mostIgnored + 1;

@@ -36,6 +36,8 @@ export type AlertRecord = {
   fired?: { receivedAt: string; done: boolean; planned: PlannedRun[]; runs: PlannedRun[]; ignored: Ignored[] };
   /** The Resolved notification came, perhaps before the Fired one. `endOf`: what it ended is the alert of that id. */
   resolved?: { receivedAt: string; at: string; stopped: string[]; endOf?: string };
+  /** The sender cannot tell whether it fired or ended; why that starts nothing. */
+  noData?: { ignored: Ignored[] };
 };
 
 /**
@@ -55,7 +57,8 @@ export function clipped(target: string): string {
 }
 
 export function alertId(alert: Alert): string {
-  return deriveId('alert', alert.source, alert.externalId.toLowerCase(), String(alert.firedAt.getTime()));
+  const which = alert.variant ?? String(alert.firedAt.getTime());
+  return deriveId('alert', alert.source, alert.externalId.toLowerCase(), which);
 }
 
 /**
@@ -207,6 +210,7 @@ export function toAlertView(record: AlertRecord): Record<string, unknown> {
     receivedAt,
     fired,
     resolved,
+    noData,
   } = record;
   return {
     id,
@@ -218,13 +222,13 @@ export function toAlertView(record: AlertRecord): Record<string, unknown> {
     description,
     targets,
     ...(targetCount > targets.length ? { targetCount } : {}),
-    condition: resolved ? 'resolved' : 'fired',
+    condition: noData ? 'no-data' : resolved ? 'resolved' : 'fired',
     firedAt,
     resolvedAt: resolved?.at,
     endOf: resolved?.endOf,
     receivedAt,
     runs: fired?.runs ?? [],
     stopped: resolved?.stopped ?? [],
-    ignored: fired?.ignored ?? [],
+    ignored: (noData ?? fired)?.ignored ?? [],
   };
 }

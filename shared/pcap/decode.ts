@@ -1,6 +1,7 @@
 import type { QueryNames } from './dns.ts';
 import { type FlowTable, TCP } from './flows.ts';
 import { LINK } from './link-types.ts';
+import type { Networks } from './networks.ts';
 
 /**
  * Protocols that are counted, and their places in the array of counts. Frozen: an object of the same members with other
@@ -45,9 +46,13 @@ COUNT_BY_IP_PROTOCOL[89] = COUNT.ospf;
 COUNT_BY_IP_PROTOCOL[SCTP] = COUNT.sctp;
 
 const DNS_PORT = 53;
+const UDP_HEADER_BYTES = 8;
 const VXLAN_PORT = 4789;
-/** The flag that a VXLAN header must have (RFC 7348, section 5). */
+const VXLAN_HEADER_BYTES = 8;
+/** The flag that a VXLAN header must have (RFC 7348, section 5); the others are to be ignored. */
 const VXLAN_HAS_NETWORK = 0x08;
+/** A mirror that is mirrored, of machines that have a VXLAN of their own. What lies deeper is UDP. */
+const MAX_NETWORK_DEPTH = 3;
 
 const TCP_RST = 0x04;
 /** Up to the flags of a TCP header: all that is looked at. */
@@ -56,20 +61,35 @@ const TCP_BYTES_USED = 14;
 /**
  * Reads the headers of packets, from the link layer to TCP or UDP, and hands what it finds to the flows and the DNS
  * names. Each protocol is counted at most once per packet, as soon as the layer below names it, even when its own header
- * was cut off. What is inside of tunnels or of ICMP errors is not looked at.
+ * was cut off. What is inside of tunnels or of ICMP errors is not looked at, but for VXLAN, which a traffic mirror sends.
+ *
+ * Of a packet in VXLAN, the frame inside gives the flow, the talkers with their bytes, DNS and TCP: the addresses outside are
+ * those of the mirror. Protocols are counted outside and inside alike, so that each count is what Wireshark's display
+ * filter of that name finds. Its protocol hierarchy (`tshark -z io,phs`) has a branch for each nesting in place of that,
+ * and lists the ones inside a second time, below `vxlan`.
  */
 export class Decoder {
   readonly #counts = new Float64Array(PROTOCOLS.length);
   readonly #flows: FlowTable;
   readonly #names: QueryNames;
-  /** The packet in hand: where it starts in the view, where its captured bytes end, its length on the wire. */
+  readonly #networks: Networks;
+  /**
+   * The packet in hand, or the frame inside of it: where it starts in the view, where its captured bytes end, its length on
+   * the wire.
+   */
   #packetAt = 0;
   #end = 0;
   #original = 0;
+  /** The VXLAN network that it lies in, 0 for none, and how many it lies in. */
+  #inside = 0;
+  #depth = 0;
+  /** Protocols that were counted for the packet: a bit for each. */
+  #counted = 0;
 
-  constructor(flows: FlowTable, names: QueryNames) {
+  constructor(flows: FlowTable, names: QueryNames, networks: Networks) {
     this.#flows = flows;
     this.#names = names;
+    this.#networks = networks;
   }
 
   /** Packets per protocol, of those that occurred. */
@@ -86,10 +106,12 @@ export class Decoder {
     this.#packetAt = at;
     this.#end = end;
     this.#original = original;
+    this.#inside = 0;
+    this.#depth = 0;
+    this.#counted = 0;
     switch (linkType) {
       case LINK.ethernet:
-        this.#count(COUNT.ethernet);
-        if (end - at >= 14) this.#network(view, at + 14, view.getUint16(at + 12));
+        this.#ethernet(view, at);
         break;
       case LINK.raw:
       case LINK.rawBsd:
@@ -117,12 +139,20 @@ export class Decoder {
   }
 
   #count(protocol: number): void {
+    const bit = 1 << protocol;
+    if ((this.#counted & bit) !== 0) return;
+    this.#counted |= bit;
     this.#counts[protocol]! += 1;
   }
 
   /** Length on the wire from `at` to the end of the packet, as far as the file knows. */
   #originalFrom(at: number): number {
     return Math.max(0, this.#original - (at - this.#packetAt));
+  }
+
+  #ethernet(view: DataView, at: number): void {
+    this.#count(COUNT.ethernet);
+    if (this.#end - at >= 14) this.#network(view, at + 14, view.getUint16(at + 12));
   }
 
   #network(view: DataView, at: number, etherType: number): void {
@@ -155,6 +185,7 @@ export class Decoder {
     // A sender sees 0 in its own packets when the network card is to cut them into segments.
     const totalBytes = view.getUint16(at + 2) || this.#originalFrom(at);
     if (totalBytes < headerBytes) return;
+    if (this.#depth > 0) this.#lengthen(at + totalBytes);
     const protocol = view.getUint8(at + 9);
     const isLaterFragment = (view.getUint16(at + 6) & 0x1fff) !== 0;
     this.#transport(view, at + headerBytes, protocol, isLaterFragment, at + 12, false, totalBytes - headerBytes);
@@ -169,6 +200,7 @@ export class Decoder {
     let isLaterFragment = false;
     // 0 stands for a jumbogram, or for segmentation by the network card.
     const payloadEnd = at + 40 + (view.getUint16(at + 4) || this.#originalFrom(at + 40));
+    if (this.#depth > 0) this.#lengthen(payloadEnd);
     at += 40;
     while (isExtension(protocol) && !isLaterFragment && this.#end - at >= 8) {
       const length = view.getUint8(at + 1);
@@ -201,10 +233,22 @@ export class Decoder {
       (protocol === TCP || protocol === UDP || protocol === SCTP) && !isLaterFragment && this.#end - at >= 4;
     const sourcePort = hasPorts ? view.getUint16(at) : 0;
     const targetPort = hasPorts ? view.getUint16(at + 2) : 0;
-    const flow = this.#flows.add(view, sourceAt, isIpv6, protocol, sourcePort, targetPort, this.#original);
+    if (targetPort === VXLAN_PORT && protocol === UDP) {
+      if (this.#vxlan(view, at + UDP_HEADER_BYTES, bytes - UDP_HEADER_BYTES)) return;
+    }
+    const flow = this.#flows.add(
+      view,
+      sourceAt,
+      isIpv6,
+      protocol,
+      sourcePort,
+      targetPort,
+      this.#inside,
+      this.#original,
+    );
     if (!hasPorts) return;
     if (protocol === TCP) this.#tcp(view, at, flow, bytes);
-    else if (protocol === UDP) this.#udp(view, at + 8, targetPort);
+    else if (protocol === UDP && targetPort === DNS_PORT) this.#names.add(view, at + UDP_HEADER_BYTES, this.#end);
   }
 
   /** RFC 9293. */
@@ -217,12 +261,30 @@ export class Decoder {
     this.#flows.addTcp(flow, view.getUint32(at + 4), view.getUint32(at + 8), flags, payloadBytes);
   }
 
-  #udp(view: DataView, at: number, targetPort: number): void {
-    if (targetPort === DNS_PORT) {
-      this.#names.add(view, at, this.#end);
-    } else if (targetPort === VXLAN_PORT && at < this.#end && (view.getUint8(at) & VXLAN_HAS_NETWORK) !== 0) {
-      this.#count(COUNT.vxlan);
-    }
+  /**
+   * RFC 7348, section 5: flags, 3 reserved bytes, the network's number (VNI, 24 bits), a reserved byte; then an Ethernet frame.
+   * @param bytes of the UDP payload on the wire
+   * @returns false when it is none, or one too deep inside: then it is a UDP datagram like others
+   */
+  #vxlan(view: DataView, at: number, bytes: number): boolean {
+    if (bytes < VXLAN_HEADER_BYTES || at >= this.#end || (view.getUint8(at) & VXLAN_HAS_NETWORK) === 0) return false;
+    this.#count(COUNT.vxlan);
+    if (this.#depth === MAX_NETWORK_DEPTH) return false;
+    // A header that was cut off does not tell what follows.
+    if (this.#end - at < VXLAN_HEADER_BYTES) return true;
+    this.#inside = this.#networks.enter(this.#inside, view.getUint32(at + 4) >>> 8);
+    this.#depth += 1;
+    const frameAt = at + VXLAN_HEADER_BYTES;
+    this.#original = Math.min(this.#originalFrom(frameAt), bytes - VXLAN_HEADER_BYTES);
+    this.#end = Math.min(this.#end, frameAt + this.#original);
+    this.#packetAt = frameAt;
+    this.#ethernet(view, frameAt);
+    return true;
+  }
+
+  /** What a mirror sends may be cut already, or the first fragment of it: the length of a frame inside is what its IP header says. */
+  #lengthen(end: number): void {
+    this.#original = Math.max(this.#original, end - this.#packetAt);
   }
 }
 

@@ -8,11 +8,12 @@ const SYN = 0x02;
 const RST = 0x04;
 const ACK = 0x10;
 
-/** Words of a flow's key: ports, protocol (with a bit for IPv6), then the two addresses of one or four words each. */
+/** Words of a flow's key: ports, protocol (with a bit for IPv6, and the network), then the two addresses of one or four words each. */
 const PORTS = 0;
 const PROTOCOL = 1;
 const ADDRESSES = 2;
 const IPV6_BIT = 0x100;
+const NETWORK_SHIFT = 9;
 const MAX_KEY_WORDS = ADDRESSES + 8;
 
 /** What is known about a flow, in its flags word. These three are of the flow … */
@@ -55,7 +56,7 @@ export type TcpStatistics = {
 };
 
 /**
- * Bidirectional flows: the same two addresses, ports and IP protocol. Where there are no ports (ICMP, fragments but the
+ * Bidirectional flows: the same two addresses, ports and IP protocol in the same VXLAN network, or in none. Where there are no ports (ICMP, fragments but the
  * first, headers that were cut off) they are 0. At most `maxFlows` are kept; the packets of later ones are counted as
  * folded, and go to the talkers only.
  */
@@ -82,6 +83,7 @@ export class FlowTable {
   /**
    * Counts a packet.
    * @param sourceAt where the source address lies in `view`, with the destination right behind it
+   * @param network number of the VXLAN network, 0 to 2^22; 0 for none
    * @param bytes original length of the packet
    * @returns twice the number of its flow, plus 1 when it goes from the second endpoint to the first; -1 when folded
    */
@@ -92,6 +94,7 @@ export class FlowTable {
     protocol: number,
     sourcePort: number,
     targetPort: number,
+    network: number,
     bytes: number,
   ): number {
     const key = this.#table.key;
@@ -100,7 +103,7 @@ export class FlowTable {
     const a = sourceAt + side * words * 4;
     const b = sourceAt + (1 - side) * words * 4;
     key[PORTS] = side === 0 ? (sourcePort << 16) | targetPort : (targetPort << 16) | sourcePort;
-    key[PROTOCOL] = isIpv6 ? protocol | IPV6_BIT : protocol;
+    key[PROTOCOL] = (isIpv6 ? protocol | IPV6_BIT : protocol) | (network << NETWORK_SHIFT);
     for (let i = 0; i < words; i++) {
       key[ADDRESSES + i] = view.getInt32(a + i * 4);
       key[ADDRESSES + words + i] = view.getInt32(b + i * 4);

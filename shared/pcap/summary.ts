@@ -3,12 +3,14 @@ import { Decoder } from './decode.ts';
 import { type NameCount, QueryNames } from './dns.ts';
 import { FlowTable, type TcpStatistics } from './flows.ts';
 import { linkTypeName } from './link-types.ts';
+import { type NetworkCount, Networks } from './networks.ts';
 import { type Damage, type PacketSink, RecordReader } from './records.ts';
 import { TimeSpan } from './time.ts';
 
 const DEFAULT_MAX_FLOWS = 100_000;
 const TALKERS = 10;
 const NAMES = 50;
+const NETWORKS = 50;
 /** A file with more has been made up; the list is cut so that the summary stays small. */
 const MAX_LINK_TYPES = 100;
 
@@ -33,12 +35,14 @@ export type CaptureSummary = {
   lastPacketAt?: string;
   /** The byte of the file where reading stopped, and why. What was read before it counts. */
   damage?: Damage;
-  /** Packets per protocol, of the outermost layers only. */
+  /** Packets in which a protocol occurs: in the outermost layers and, where those are VXLAN, in the frame inside. */
   protocols: Record<string, number>;
+  /** The 50 VXLAN networks with the most packets; those whose header was cut off are not among them. */
+  vxlan?: NetworkCount[];
   /** Bidirectional flows that were tracked, and the packets of those for which there was no room. */
   flowCount: number;
   flowsFolded: number;
-  /** The 10 IP addresses with the most original bytes, sent or received. */
+  /** The 10 IP addresses with the most original bytes, sent or received. Of VXLAN, those inside, and their bytes. */
   talkers: Talker[];
   /** The 50 names that queries to UDP port 53 asked for most. */
   dns: NameCount[];
@@ -48,7 +52,7 @@ export type CaptureSummary = {
 /**
  * Reads a capture file as its bytes come in, in chunks of any size, and sums it up. Bad data never throws: it ends the
  * reading and shows as `damage`. Memory is bounded whatever the file holds, by half a mebibyte for a partial record,
- * about 400 bytes per flow and 20,000 DNS names.
+ * about 400 bytes per flow, 20,000 DNS names and 10,000 VXLAN networks.
  */
 export class CaptureReader implements PacketSink {
   #packets = 0;
@@ -57,6 +61,7 @@ export class CaptureReader implements PacketSink {
   #truncatedPackets = 0;
   readonly #times = new TimeSpan();
   readonly #names = new QueryNames();
+  readonly #networks = new Networks();
   readonly #flows: FlowTable;
   readonly #decoder: Decoder;
   readonly #records = new RecordReader(this);
@@ -65,7 +70,7 @@ export class CaptureReader implements PacketSink {
   /** @param options.maxFlows flows tracked at the same time; 100,000 when not given */
   constructor(options: { maxFlows?: number } = {}) {
     this.#flows = new FlowTable(options.maxFlows ?? DEFAULT_MAX_FLOWS);
-    this.#decoder = new Decoder(this.#flows, this.#names);
+    this.#decoder = new Decoder(this.#flows, this.#names, this.#networks);
   }
 
   /** Takes the next bytes of the file. They may be reused afterwards. */
@@ -103,6 +108,7 @@ export class CaptureReader implements PacketSink {
     const digits = known?.finerThanMicroseconds ? 9 : 6;
     const firstPacketAt = this.#times.first(digits);
     const lastPacketAt = this.#times.last(digits);
+    const vxlan = this.#networks.top(NETWORKS);
     const linkTypes = [...new Set(Array.from(known?.linkTypes ?? [], linkTypeName))];
     return {
       format: known?.name ?? 'unknown',
@@ -117,6 +123,7 @@ export class CaptureReader implements PacketSink {
       ...(lastPacketAt && { lastPacketAt }),
       ...(damage && { damage }),
       protocols: this.#decoder.protocols(),
+      ...(vxlan.length > 0 && { vxlan }),
       flowCount: this.#flows.count,
       flowsFolded: this.#flows.folded,
       talkers: this.#flows.takeTalkers(TALKERS),

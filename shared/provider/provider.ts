@@ -45,13 +45,33 @@ export type CaptureRequest = {
           | undefined;
       }
     | undefined;
+  /** What only VPC traffic mirroring knows, in its own names. */
+  alibaba?:
+    | {
+        /** `create`: a session of its own, deleted at the end. `enable`: one that is there, disabled again at the end. */
+        mode?: 'create' | 'enable' | undefined;
+        /** The session to enable; none named: the one that is prepared for this source. */
+        sessionId?: string | undefined;
+        filterId?: string | undefined;
+        mirrorTargetId?: string | undefined;
+        mirrorTargetType?: 'NetworkInterface' | 'SLB' | undefined;
+        /** Wished for; another one is taken when it is not free. */
+        priority?: number | undefined;
+        /** Wished for, as the priority is. */
+        virtualNetworkId?: number | undefined;
+        packetLength?: number | undefined;
+        description?: string | undefined;
+        resourceGroupId?: string | undefined;
+        tags?: { key: string; value: string }[] | undefined;
+      }
+    | undefined;
 };
 
 export type Limits = { durationSeconds: number; sizeBytes: number };
 
 /** The cloud's own object behind a run, as far as it is known. */
 export type Session = {
-  /** The cloud's id of it. Azure: ARM id of the packet capture. */
+  /** The cloud's id of it. Azure: ARM id of the packet capture. Alibaba: `tms-…`; its name until the id is known. */
   id: string;
   /** The cloud's word for its state, as it was last heard. */
   status?: string | undefined;
@@ -67,6 +87,10 @@ export type Session = {
   manyFiles?: boolean | undefined;
   /** Where the cloud tells how what was asked of it went. Signed by the cloud: never shown, never logged. */
   operations?: { start?: string | undefined; stop?: string | undefined } | undefined;
+  /** The cloud never ends it by itself: time and size are ours to keep, to the second. */
+  endless?: true | undefined;
+  /** What its provider needs besides to find it again. Not shown. */
+  handle?: Record<string, string> | undefined;
 };
 
 /** A start that was checked and only needs to be sent. */
@@ -75,11 +99,23 @@ export type PreparedStart = { session: Session; request: unknown };
 export type Observation =
   /** Asked for, not capturing yet. */
   | { phase: 'pending'; session: Session }
+  /** There, and not capturing: not yet, as long as it was not enabled; not any more, once it was. */
+  | {
+      phase: 'ready';
+      session: Session;
+      cause: EndCause;
+      reason?: string | undefined;
+      /** Why it had better not be enabled yet. */
+      waitingFor?: string | undefined;
+    }
   | {
       phase: 'running';
       session: Session;
       startedAt?: Date | undefined;
-      /** Why the end that was asked for did not come. */ stopFailed?: string;
+      /** Why the end that was asked for did not come. */
+      stopFailed?: string;
+      /** It has captured as much as it may; what is told of how much that is. */
+      full?: string;
     }
   /** Over. `reason` is the cloud's word for why, `cause` what we take it to mean. */
   | { phase: 'ended'; session: Session; startedAt?: Date | undefined; cause: EndCause; reason?: string | undefined }
@@ -100,6 +136,10 @@ export type ListedSession = {
   status: string;
   /** Id of the run it belongs to by its name, when the name is one of this installation's. */
   runId?: string | undefined;
+  /** It captures at this moment, as far as the list tells. */
+  capturing?: boolean | undefined;
+  /** As stop() and remove() take it. */
+  session: Session;
 };
 
 export type TargetAnswer =
@@ -112,10 +152,15 @@ export type TargetAnswer =
 
 export interface Provider {
   readonly name: ProviderName;
+  /** Changes take seconds and need more than one call: whoever asked for one looks again after so long, until it is done. */
+  readonly lookAgainMs?: number;
   /** Gets what the first start would otherwise wait for. Changes nothing in the cloud. */
   load(signal: AbortSignal): Promise<void>;
-  /** The canonical form of a target, or why it cannot be captured; undefined when the id is not of this cloud. No I/O. */
-  target(id: string): TargetAnswer | undefined;
+  /**
+   * The canonical form of a target, or why it cannot be captured; undefined when the id is not of this cloud. `region` is for ids that
+   * have none in them. No I/O.
+   */
+  target(id: string, region?: string): TargetAnswer | undefined;
   /** The canonical ids of all machines of the configured accounts whose computer name is this one; compared without regard to case. */
   machinesNamed(name: string, signal: AbortSignal): Promise<string[]>;
   /** What is wrong with a request by the documented limits of the service; empty when nothing is. No I/O. */
@@ -128,6 +173,8 @@ export interface Provider {
   /** Sends the start. Starting a session that is there already (same run) is not an error: it gives that session. */
   start(prepared: PreparedStart, signal: AbortSignal): Promise<Session>;
   inspect(session: Session, signal: AbortSignal): Promise<Observation>;
+  /** Lets a session that is `ready` capture, for as long as the run may last. Only of clouds that say `ready`. */
+  enable?(session: Session, limits: Limits, signal: AbortSignal): Promise<Session>;
   /** Asks for the end, and gives the session as it is known from then on. Stopping what has ended is fine. */
   stop(session: Session, signal: AbortSignal): Promise<Session>;
   /** Whether the target is there at all: for telling why a session came to nothing. */
@@ -158,6 +205,18 @@ export const providerErrors = {
     retry: false,
     next: 'Delete packet captures that are no longer needed, or raise the quota of the subscription.',
   },
+  account: {
+    retry: false,
+    next: "Settle what the cloud account owes or has not agreed to: the detail has the cloud's words.",
+  },
+  'mirrored-already': {
+    retry: false,
+    next: 'Disable the other session, or give the rule an alibaba.priority smaller than its own: the packets then come here and no longer there.',
+  },
+  'no-collector': {
+    retry: true,
+    next: 'See that the collector runs on the mirror target and reaches the storage account.',
+  },
   throttled: { retry: true, next: 'The cloud asks to slow down; it is tried again.' },
   unavailable: { retry: true, next: 'The cloud did not answer; it is tried again.' },
 } as const;
@@ -166,11 +225,14 @@ export type ProviderErrorCode = keyof typeof providerErrors;
 
 export class ProviderError extends Error {
   readonly code: ProviderErrorCode;
+  /** What the user can do, where more is known than the code says. */
+  readonly next: string;
 
-  constructor(code: ProviderErrorCode, detail: string, cause?: unknown) {
+  constructor(code: ProviderErrorCode, detail: string, cause?: unknown, next: string = providerErrors[code].next) {
     super(detail, { cause });
     this.name = 'ProviderError';
     this.code = code;
+    this.next = next;
   }
 
   get retry(): boolean {

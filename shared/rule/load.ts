@@ -1,5 +1,6 @@
 import type { Document, LineCounter } from 'yaml';
 import * as v from 'valibot';
+import { severities } from '../alert/alert.ts';
 import { sha256 } from '../id.ts';
 import type { CaptureRequest, Limits } from '../provider/provider.ts';
 import { Timetable } from './cron.ts';
@@ -116,6 +117,7 @@ function checkMeaning(
     if (twin === undefined) names.set(rule.name, index);
     else complain([...at, 'name'], `is the name of rules[${twin}] too; names must differ`);
     if ((rule.when === undefined) === (rule.schedule === undefined)) complain(at, 'needs either when or schedule');
+    for (const { path, message } of severityFaults(rule.when)) complain([...at, 'when', ...path], message);
     if (rule.target === 'alert' && rule.schedule !== undefined)
       complain([...at, 'target'], 'a scheduled rule has no alert: list the ids of its targets');
     if (rule.schedule !== undefined) {
@@ -138,6 +140,16 @@ function checkMeaning(
       );
     }
   }
+}
+
+/** Each source has severities of its own; a rule that asks for those of another would never match. */
+function severityFaults(when: RuleText['when']): { path: Path; message: string }[] {
+  if (when?.severity === undefined) return [];
+  const { source, severity } = when;
+  const known: readonly string[] = severities[source];
+  const message = `is no severity of ${source}: it has ${known.join(', ')}`;
+  if (!Array.isArray(severity)) return known.includes(severity) ? [] : [{ path: ['severity'], message }];
+  return severity.flatMap((one, i) => (known.includes(one) ? [] : [{ path: ['severity', i], message }]));
 }
 
 function toRule(rule: RuleText): LoadedRule {

@@ -1,4 +1,4 @@
-import { computerTypes, type Alert, type AlertTarget } from '../alert/alert.ts';
+import { computerTypes, namesOfType, type Alert, type AlertTarget } from '../alert/alert.ts';
 import type { TargetAnswer } from '../provider/provider.ts';
 import { matchesGlob } from './glob.ts';
 import type { Rule } from './rule.ts';
@@ -7,6 +7,7 @@ import type { Rule } from './rule.ts';
 export const ignoredReasons = [
   'no-rule',
   'resolved',
+  'no-data',
   'test',
   'unsupported-target',
   'unknown-target',
@@ -143,16 +144,13 @@ function matchesAlert(rule: Rule, alert: Alert): boolean {
   return when.resourceType.length === 0 || alert.targets.some((t) => matchesType(rule, t));
 }
 
-/** `virtualMachines` and `Microsoft.Compute/virtualMachines` both name the type. What a computer name stands for may be of two. */
+/** `virtualMachines` and `Microsoft.Compute/virtualMachines` both name the type (see namesOfType). What a computer name stands for may be of two. */
 function matchesType(rule: Rule, target: AlertTarget): boolean {
   const patterns = rule.when?.resourceType ?? [];
   const types = target.computer && target.answer?.kind !== 'target' ? computerTypes : [target.resourceType];
   return (
     patterns.length === 0 ||
-    types.some((type) => {
-      const short = type.slice(type.indexOf('/') + 1);
-      return patterns.some((pattern) => matchesGlob(pattern, type) || matchesGlob(pattern, short));
-    })
+    types.flatMap(namesOfType).some((name) => patterns.some((pattern) => matchesGlob(pattern, name)))
   );
 }
 

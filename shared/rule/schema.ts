@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { severities, type AlertSource } from '../alert/alert.ts';
 
 /**
  * The schema of rules.yaml and of the body of POST /runs. Unknown keys are refused, each by name.
@@ -57,6 +58,21 @@ const Capture = strict({
       ),
     }),
   ),
+  alibaba: v.optional(
+    strict({
+      mode: v.optional(v.picklist(['create', 'enable'])),
+      sessionId: v.optional(v.string()),
+      filterId: v.optional(v.string()),
+      mirrorTargetId: v.optional(v.string()),
+      mirrorTargetType: v.optional(v.picklist(['NetworkInterface', 'SLB'])),
+      priority: v.optional(positive),
+      virtualNetworkId: v.optional(positive),
+      packetLength: v.optional(positive),
+      description: v.optional(v.string()),
+      resourceGroupId: v.optional(v.string()),
+      tags: v.optional(v.array(strict({ key: v.string(), value: v.string() }))),
+    }),
+  ),
 });
 
 const duration = v.pipe(
@@ -87,9 +103,10 @@ const RuleLimits = strict({
 });
 
 const When = strict({
-  source: v.picklist(['azure-monitor']),
+  source: v.picklist(Object.keys(severities) as AlertSource[]),
   alert: v.optional(oneOrMore(pattern)),
-  severity: v.optional(oneOrMore(v.picklist(['Sev0', 'Sev1', 'Sev2', 'Sev3', 'Sev4']))),
+  // Which of them a source has, a schema cannot say: see load.ts.
+  severity: v.optional(oneOrMore(v.picklist(Object.values(severities).flat()))),
   resourceType: v.optional(oneOrMore(pattern)),
 });
 
@@ -116,7 +133,7 @@ export type RulesFile = v.InferOutput<typeof RulesFile>;
 export const RunRequest = strict({
   target: v.union([
     targetId,
-    strict({ provider: v.picklist(['azure']), region: v.optional(v.string()), id: targetId }),
+    strict({ provider: v.picklist(['azure', 'alibaba']), region: v.optional(v.string()), id: targetId }),
   ]),
   capture: v.optional(Capture),
   limits: v.optional(RunLimits),

@@ -44,10 +44,11 @@ export class Launcher {
     this.#parts = parts;
   }
 
-  /** The canonical form of a target of any configured cloud, or why it cannot be captured. */
-  target(id: string): TargetAnswer {
+  /** The canonical form of a target, of any configured cloud or of the one that is named, or why it cannot be captured. */
+  target(id: string, where: { provider?: ProviderName; region?: string | undefined } = {}): TargetAnswer {
     for (const provider of this.#parts.providers.values()) {
-      const answer = provider.target(id);
+      if (where.provider !== undefined && where.provider !== provider.name) continue;
+      const answer = provider.target(id, where.region);
       if (answer) return answer;
     }
     return {

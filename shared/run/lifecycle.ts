@@ -13,7 +13,7 @@ import {
   type Session,
 } from '../provider/provider.ts';
 import type { WorkQueue } from '../storage/queue.ts';
-import { advance, isFileTimeOver, type RunEvent } from './machine.ts';
+import { advance, isFileTimeOver, mostMs, type RunEvent } from './machine.ts';
 import { expectsFile, isFinal, isOpen, type Run, type RunFile, type StopReason } from './run.ts';
 import type { RunStore } from './store.ts';
 
@@ -35,6 +35,8 @@ export type LifecycleParts = {
 const pollBudgetMs = 60_000;
 const parallelSteps = 8;
 const abandonedMs = 10 * 60_000;
+// One change is followed for so long; poll is what comes after.
+const followMs = 20_000;
 // After so many attempts to remove a session somebody should look.
 const removalAlarm = 10;
 // A file that was seen and is not catalogued after this is handed to the queue again.
@@ -121,6 +123,23 @@ export class Lifecycle {
     }
   }
 
+  /**
+   * As step(), and goes on where the cloud needs several calls and some seconds for a change; in steps that anybody else may take as
+   * well, so that it does not matter when this ends.
+   */
+  async follow(id: string): Promise<void> {
+    const { clock, providers } = this.#parts;
+    const enough = clock.timeout(followMs);
+    for (;;) {
+      const run = await this.step(id);
+      const pauseMs = run && providers.get(run.provider)?.lookAgainMs;
+      if (!run || pauseMs === undefined || enough.aborted) return;
+      if (run.state !== 'starting' && run.state !== 'stopping') return;
+      const pause = clock.timeout(pauseMs);
+      await new Promise<void>((done) => pause.addEventListener('abort', () => done(), { once: true }));
+    }
+  }
+
   /** Ends a run. Ending what has ended changes nothing. The cloud is asked at once if it answers in time, else by poll. */
   async stop(id: string, reason: StopReason, detail?: string): Promise<Run> {
     const { clock, times, log } = this.#parts;
@@ -136,7 +155,11 @@ export class Lifecycle {
   /** Takes the run's session out of the cloud; an open run is stopped first. Files and history stay. */
   async remove(id: string): Promise<Run> {
     const run = await this.stop(id, 'operator', 'Its removal was asked for');
-    if (!isFinal(run.state)) return run;
+    return isFinal(run.state) ? this.removeAgain(id) : run;
+  }
+
+  /** Removes the session of a run that is over, although that was done before or is to wait. */
+  async removeAgain(id: string): Promise<Run> {
     const reopened = await this.#apply(id, { type: 'remove-again' });
     return isOpen(reopened) ? ((await this.step(id)) ?? reopened) : reopened;
   }
@@ -169,8 +192,12 @@ export class Lifecycle {
           // Somebody who asked since this look makes it stale: what is there now was not looked at.
           return ticked.state === 'starting' && ticked.askedAt === run.askedAt ? this.#start(ticked) : ticked;
         }
-        await this.#apply(run.id, { type: 'observe', seen });
-        return this.#apply(run.id, { type: 'tick' });
+        await this.#apply(run.id, { type: 'observe', seen, looked: run.state });
+        const ticked = await this.#apply(run.id, { type: 'tick' });
+        if (seen.phase !== 'ready' || ticked.state !== 'starting') return ticked;
+        return seen.waitingFor === undefined
+          ? this.#enable(ticked, provider)
+          : this.#apply(run.id, { type: 'delay', detail: seen.waitingFor });
       }
       case 'running':
       case 'stopping': {
@@ -182,6 +209,7 @@ export class Lifecycle {
         return ticked;
       }
       case 'collecting': {
+        await this.#keepEnded(run, provider);
         await this.#lookForFile(run).catch((error: unknown) =>
           this.#parts.log.warn('could not look for the file', { run: run.id, error }),
         );
@@ -223,16 +251,67 @@ export class Lifecycle {
       this.#parts.changed(asking, before);
       const session = await provider.start(start, clock.timeout(3 * times.callTimeoutMs));
       log.info(`capture asked for: ${session.id.split('/').at(-1)}`, { run: run.id });
-      return await this.#apply(run.id, { type: 'asked', session });
+      const asked = await this.#apply(run.id, { type: 'asked', session });
+      await this.#haveFollowed(asked, provider);
+      return asked;
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
-      log.warn(`start: ${error.message}`, { run: run.id });
-      return this.#apply(
-        run.id,
-        error.retry
-          ? { type: 'delay', detail: error.message }
-          : { type: 'refuse', code: error.code, detail: error.message },
-      );
+      return this.#notStarted(run, error);
+    }
+  }
+
+  /** Tells a session that is there to capture: write that it is about to be told, tell it. */
+  async #enable(run: Run, provider: Provider): Promise<Run> {
+    const { clock, times, log } = this.#parts;
+    // Told already, and it may just not show yet.
+    if (!provider.enable || this.#since(run.enableAskedAt) < times.startRetryMs) return run;
+    const askedBefore = run.enableAskedAt;
+    let mine = false;
+    const asking = await this.#parts.runs.update(run.id, (current) => {
+      mine = current.state === 'starting' && current.enableAskedAt === askedBefore;
+      return mine ? advance(current, { type: 'enable' }, clock.now(), times) : current;
+    });
+    if (!mine || !asking.session) return asking;
+    this.#parts.changed(asking, run);
+    try {
+      const session = await provider.enable(asking.session, run.limits, clock.timeout(times.callTimeoutMs));
+      log.info(`session ${session.id} is told to capture`, { run: run.id });
+      const asked = await this.#apply(run.id, { type: 'asked', session });
+      // Stopped by somebody meanwhile, who may have come first.
+      if (asked.state !== 'starting' && asked.state !== 'running')
+        await provider.stop(session, clock.timeout(times.callTimeoutMs));
+      return asked;
+    } catch (error) {
+      if (!(error instanceof ProviderError)) throw error;
+      return this.#notStarted(run, error);
+    }
+  }
+
+  async #notStarted(run: Run, error: ProviderError): Promise<Run> {
+    const { code, message, retry, next } = error;
+    this.#parts.log.warn(`start: ${message}`, { run: run.id });
+    return this.#apply(
+      run.id,
+      retry ? { type: 'delay', detail: message } : { type: 'refuse', code, detail: message, next },
+    );
+  }
+
+  /** Where nothing tells that a change is done, poll would be the first to see it: so somebody is to follow it. */
+  async #haveFollowed(run: Run, { lookAgainMs }: Provider): Promise<void> {
+    if (lookAgainMs !== undefined) await this.#parts.queue.send({ run: run.id }, lookAgainMs);
+  }
+
+  /** What has no end of its own is looked at until its files are there: should it capture again, it is stopped again. */
+  async #keepEnded(run: Run, provider: Provider): Promise<void> {
+    const { clock, times, log } = this.#parts;
+    if (!run.session?.endless) return;
+    try {
+      const seen = await provider.inspect(run.session, clock.timeout(times.callTimeoutMs));
+      if (seen.phase !== 'running') return;
+      log.warn('the session captures although its run is over; it is stopped again', { run: run.id });
+      await provider.stop(seen.session, clock.timeout(times.callTimeoutMs));
+    } catch (error) {
+      log.warn('could not see that the session is still stopped', { run: run.id, error });
     }
   }
 
@@ -248,7 +327,7 @@ export class Lifecycle {
         ? error
         : new ProviderError('unavailable', 'The state could not be read', error);
     }
-    await this.#apply(run.id, { type: 'observe', seen });
+    await this.#apply(run.id, { type: 'observe', seen, looked: run.state });
     return undefined;
   }
 
@@ -259,7 +338,9 @@ export class Lifecycle {
     let session = run.session;
     if (run.alarmedAt !== undefined) await provider.remove(session, clock.timeout(times.callTimeoutMs));
     else session = await provider.stop(session, clock.timeout(times.callTimeoutMs));
-    return this.#apply(run.id, { type: 'stop-asked', session });
+    const asked = await this.#apply(run.id, { type: 'stop-asked', session });
+    await this.#haveFollowed(asked, provider);
+    return asked;
   }
 
   /**
@@ -353,8 +434,7 @@ export class Lifecycle {
         run: id,
       });
       // Our own end of its time; poll is the safety net behind it.
-      if (after.state === 'running')
-        await queue.send({ run: id }, Math.max(0, timeLeftMs(after, clock.now()) + times.limitGraceMs));
+      if (after.state === 'running') await queue.send({ run: id }, Math.max(0, timeLeftMs(after, clock.now(), times)));
     }
     if (before?.alarmedAt !== after.alarmedAt)
       log.error('a stop is not confirmed; the session may still be capturing', { run: id });
@@ -378,8 +458,8 @@ function claimOf({ storagePath, manyFiles }: Session): BlobPath | undefined {
   return at && manyFiles ? { ...at, blob: toBeginning(at.blob) } : at;
 }
 
-function timeLeftMs(run: Run, now: Date): number {
-  return Date.parse(run.startedAt ?? run.createdAt) + run.limits.durationSeconds * 1000 - now.getTime();
+function timeLeftMs(run: Run, now: Date, times: Times): number {
+  return Date.parse(run.startedAt ?? run.createdAt) + mostMs(run, times) - now.getTime();
 }
 
 function needsSomebody(run: Run): boolean {

@@ -11,6 +11,7 @@ import {
   isFinal,
   type Run,
   type RunFile,
+  type RunState,
   type StopReason,
   type TimelineEvent,
   type Verdict,
@@ -26,8 +27,10 @@ import { agentAdvice, judge } from './verdict.ts';
  *
  * | state      | meaning                                    | moved on by                                  | at the latest after            |
  * | accepted   | recorded, the cloud was not asked          | the request itself, the queue, poll          | acceptedTimeoutMs → failed     |
- * | starting   | asked (written before the call is made)    | poll: asks again when nothing is there       | startingTimeoutMs → stopping   |
- * | running    | the cloud said so                          | poll, a stop, the deadline message           | limit + grace → stopping       |
+ * | starting   | asked (written before the call is made)    | poll: asks again when nothing is there, and  | startingTimeoutMs → stopping   |
+ * |            |                                            | for what is there and waits to be enabled    |                                |
+ * | running    | the cloud said so                          | poll, a stop, the deadline message           | limit + grace (none where the  |
+ * |            |                                            |                                              | cloud has no limit) → stopping |
  * | stopping   | an end is wanted, not confirmed            | poll: asks until confirmed; alarm in between | stoppingAlarmMs → alarm only   |
  * | collecting | over, the file is awaited; of several, as  | blob trigger, poll, sweep                    | fileTimeoutMs, filesSettleMs   |
  * |            | long as they keep coming                   |                                              | after the last → completed     |
@@ -42,10 +45,13 @@ export type RunEvent =
   /** The cloud took the start. */
   | { type: 'asked'; session: Session }
   /** The cloud, or a check before the call, said no for good. */
-  | { type: 'refuse'; code: ProviderErrorCode; detail: string }
+  | { type: 'refuse'; code: ProviderErrorCode; detail: string; next?: string }
   /** Asking failed in a way that passes. */
   | { type: 'delay'; detail: string }
-  | { type: 'observe'; seen: Observation }
+  /** `looked`: the run's state before it was looked at, when that matters. */
+  | { type: 'observe'; seen: Observation; looked?: RunState }
+  /** Written before a session that is there is told to capture. */
+  | { type: 'enable' }
   | { type: 'stop'; reason: StopReason; detail?: string }
   | { type: 'stop-asked'; session: Session }
   /** The file is in storage and was handed over for cataloguing. */
@@ -89,12 +95,15 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
     case 'refuse':
       // A late "no" to a start that was seen running meanwhile: what is seen counts.
       if (isFinal(run.state) || run.startedAt !== undefined || run.state === 'collecting') return run;
-      return fail(run, event.code, event.detail, at);
+      return fail(run, event.code, event.detail, at, event.next);
+    case 'enable':
+      if (run.state !== 'starting') throw new IllegalMove(run, event);
+      return note({ ...run, enableAskedAt: at }, at, 'enable-asked');
     case 'delay':
       if (run.state !== 'accepted' && run.state !== 'starting') return run;
       return run.timeline.at(-1)?.event === 'start-delayed' ? run : note(run, at, 'start-delayed', event.detail);
     case 'observe':
-      return observe(run, event.seen, now, times);
+      return observe(run, event, now, times);
     case 'stop':
       return requestStop(run, event.reason, event.detail, at);
     case 'stop-asked':
@@ -128,7 +137,12 @@ export function advance(run: Run, event: RunEvent, now: Date, times: Times): Run
   }
 }
 
-function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
+function observe(
+  run: Run,
+  { seen, looked = run.state }: { seen: Observation; looked?: RunState },
+  now: Date,
+  times: Times,
+): Run {
   const at = now.toISOString();
   if (seen.phase === 'gone') return gone(run, now, times);
   // What was asked for meanwhile is newer than what was looked at.
@@ -150,6 +164,12 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
   switch (seen.phase) {
     case 'pending':
       return known;
+    case 'ready':
+      // Not enabled yet, or it did not show yet when it was looked at.
+      if (looked === 'starting') return known;
+      if (run.enableAskedAt === undefined && run.startedAt === undefined)
+        return neverRan({ ...known, stoppedAt: at }, 'It was stopped before it was told to capture', at);
+      return ended(known, startedAt ?? run.enableAskedAt ?? at, seen.cause, seen.reason, at);
     case 'refused':
       return run.startedAt === undefined
         ? failWith(
@@ -164,8 +184,10 @@ function observe(run: Run, seen: Observation, now: Date, times: Times): Run {
           )
         : ended(known, run.startedAt, 'error', seen.detail, at);
     case 'running': {
-      const next = { ...known, startedAt: startedAt ?? at };
+      // Counted from when it was asked for, which is no later than when it began.
+      const next = { ...known, startedAt: startedAt ?? run.enableAskedAt ?? at };
       if (run.state === 'starting') return note({ ...next, state: 'running' }, at, 'running');
+      if (seen.full !== undefined) return requestStop(next, 'size-limit', seen.full, at);
       // What was asked for is over: told once, and asked again in its time.
       return seen.stopFailed === undefined
         ? next
@@ -211,15 +233,11 @@ function gone(run: Run, now: Date, times: Times): Run {
       );
     case 'stopping':
       if (run.startedAt !== undefined) return collect(run, at, 'the session is gone');
-      // Never seen at all: an operator's wish is fulfilled, a start that was never confirmed has failed.
-      return run.stop?.reason === 'lost'
-        ? fail(
-            run,
-            'unavailable',
-            lastDelay(run) ?? 'The cloud never confirmed the start, and holds no session of this run',
-            at,
-          )
-        : complete({ ...run, stoppedAt: at }, at);
+      return neverRan(
+        { ...run, stoppedAt: at },
+        'The cloud never confirmed the start, and holds no session of this run',
+        at,
+      );
     case 'accepted':
     case 'starting':
     case 'collecting':
@@ -227,6 +245,11 @@ function gone(run: Run, now: Date, times: Times): Run {
     case 'failed':
       return run;
   }
+}
+
+/** Nothing was captured: an operator's wish is fulfilled, a start that was never confirmed has failed. */
+function neverRan(run: Run, why: string, at: string): Run {
+  return run.stop?.reason === 'lost' ? fail(run, 'unavailable', lastDelay(run) ?? why, at) : complete(run, at);
 }
 
 const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
@@ -238,8 +261,9 @@ const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
 };
 
 function ended(run: Run, startedAt: string, cause: EndCause, word: string | undefined, at: string): Run {
-  const { reason, say } = endReasons[cause];
+  const { reason } = endReasons[cause];
   const errors = run.session?.errors ?? [];
+  const say = run.stop !== undefined && cause === 'stopped' ? 'It is stopped' : endReasons[cause].say;
   const told = [say, word && `(${word})`, errors.length > 0 && `: ${errors.join(', ')}`].filter(Boolean).join(' ');
   const detail = told.slice(0, 500);
   // Whoever asked for the end first gave its reason; the cloud's own error is worth more than our wish.
@@ -305,8 +329,10 @@ function tick(run: Run, now: Date, times: Times): Run {
         ? run
         : requestStop(run, 'lost', 'The cloud did not confirm the start in time; it may exist, so it is stopped', at);
     case 'running':
-      if (elapsed(run.startedAt, now) < run.limits.durationSeconds * 1000 + times.limitGraceMs) return run;
-      return requestStop(run, 'time-limit', 'Its time is up and the cloud had not ended it', at);
+      if (elapsed(run.startedAt, now) < mostMs(run, times)) return run;
+      return run.session?.endless
+        ? requestStop(run, 'time-limit', 'Its time is up', at)
+        : requestStop(run, 'time-limit', 'Its time is up and the cloud had not ended it', at);
     case 'stopping':
       if (run.alarmedAt !== undefined || elapsed(run.stop?.at, now) < times.stoppingAlarmMs) return run;
       return note(
@@ -321,6 +347,11 @@ function tick(run: Run, now: Date, times: Times): Run {
     case 'failed':
       return run;
   }
+}
+
+/** How long it may run before we stop it: what the cloud ends by itself, it is given a while for. */
+export function mostMs({ limits, session }: Run, { limitGraceMs }: Times): number {
+  return limits.durationSeconds * 1000 + (session?.endless ? 0 : limitGraceMs);
 }
 
 /** The wait for files is over: none came in time; or some came, and for a while no more of them. */
@@ -340,12 +371,13 @@ function complete(run: Run, at: string): Run {
   return note({ ...next, verdict }, at, 'completed', verdict.summary);
 }
 
-function fail(run: Run, code: ProviderErrorCode, detail: string, at: string): Run {
+function fail(run: Run, code: ProviderErrorCode, detail: string, at: string, next?: string): Run {
   const summary = `No capture: ${detail}`;
-  if (!providerErrors[code].retry) return failWith(run, { code, summary, next: providerErrors[code].next }, detail, at);
+  if (!providerErrors[code].retry)
+    return failWith(run, { code, summary, next: next ?? providerErrors[code].next }, detail, at);
   // What was tried again until its time was up is not tried any more.
-  const next = 'Nothing is running. See that the cloud answers, then start the capture again.';
-  return failWith(run, { code: 'not-started', summary, next }, detail, at);
+  const then = 'Nothing is running. See that the cloud answers, then start the capture again.';
+  return failWith(run, { code: 'not-started', summary, next: then }, detail, at);
 }
 
 function failWith(run: Run, verdict: Verdict, detail: string, at: string): Run {

@@ -22,6 +22,7 @@ export const timelineEvents = [
   'created',
   'start-asked',
   'start-delayed',
+  'enable-asked',
   'running',
   'stop-requested',
   'stop-asked',
@@ -76,6 +77,8 @@ export type Run = {
   /** When the cloud was first and last asked to start it. */
   firstAskedAt?: string;
   askedAt?: string;
+  /** When the session, which was there and did not capture, was last told to. */
+  enableAskedAt?: string;
   stopAskedAt?: string;
   /** When its file was last seen in storage and handed over for cataloguing. */
   fileSeenAt?: string;

@@ -34,7 +34,7 @@ export async function startRunbook(
   if (idempotencyKey !== undefined && (idempotencyKey.length === 0 || idempotencyKey.length > 200)) {
     throw new Problem('invalid-request', 'Idempotency-Key must have 1 to 200 characters');
   }
-  const answer = launcher.target(typeof target === 'string' ? target : target.id);
+  const answer = typeof target === 'string' ? launcher.target(target) : launcher.target(target.id, target);
   if (answer.kind === 'refused') throw new Problem('refused', answer.detail, { members: { reason: answer.reason } });
 
   const requestHash = sha256(canonical(parsed.output));

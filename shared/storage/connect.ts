@@ -15,6 +15,13 @@ const stateRetry = { maxTries: 2, retryDelayInMs: 200, maxRetryDelayInMs: 500, t
 // Captures are large and nobody waits for their being read.
 const captureRetry = { maxTries: 4, retryDelayInMs: 500, maxRetryDelayInMs: 5000, tryTimeoutInMs: 10 * 60_000 };
 
+/** URL of an account's blob service. */
+export function blobServiceUrl(connection: StorageConnection, account: string): string {
+  if (connection.kind === 'identity') return connection.blobUrl;
+  const told = /(?:^|;)BlobEndpoint=([^;]+)/i.exec(connection.value)?.[1]?.replace(/\/+$/, '');
+  return told ?? `https://${account}.blob.core.windows.net`;
+}
+
 export async function connectTable(
   connection: StorageConnection,
   name: string,

@@ -81,6 +81,10 @@ export class Reporting implements Telemetry {
     ]);
   }
 
+  reconciled({ leaked }: { leaked: number }): void {
+    this.#tell(() => [{ metric: 'tripcap.sessions.leaked', value: leaked, dimensions: {} }]);
+  }
+
   watched(provider: Provider): Provider {
     const tell = (call: string, error: unknown): void => {
       if (!(error instanceof ProviderError)) return;

@@ -53,6 +53,7 @@ export const metrics = {
   'tripcap.provider.errors': { kind: 'counter', dimensions: ['provider', 'call', 'code'] },
   'tripcap.poll.open': { kind: 'gauge', dimensions: [] },
   'tripcap.poll.alarms': { kind: 'gauge', dimensions: [] },
+  'tripcap.sessions.leaked': { kind: 'gauge', dimensions: [] },
 } as const satisfies Record<string, { kind: 'counter' | 'histogram' | 'gauge'; dimensions: readonly string[] }>;
 
 export type SpanName = (typeof spanNames)[number];

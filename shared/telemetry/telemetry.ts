@@ -15,6 +15,8 @@ export interface Telemetry {
   /** A runbook's start came to nothing. */
   startFailed(error: unknown): void;
   polled(seen: { open: number; alarms: number }): void;
+  /** After the clouds were compared with our records. */
+  reconciled(seen: { leaked: number }): void;
   /** The same provider; errors of its calls are told. */
   watched(provider: Provider): Provider;
   /** Loads what it takes to send. Blocks the process for a moment: to be called when nobody waits for an answer. */
@@ -29,6 +31,7 @@ export const noTelemetry: Telemetry = {
   fileAdded: () => undefined,
   startFailed: () => undefined,
   polled: () => undefined,
+  reconciled: () => undefined,
   watched: (provider) => provider,
   load: () => Promise.resolve(),
   flush: () => Promise.resolve(),

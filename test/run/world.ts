@@ -4,6 +4,7 @@ import { parseAzureMonitorAlert } from '../../shared/alert/azure-monitor.ts';
 import { inAllClouds } from '../../shared/alert/computers.ts';
 import { parsePayload } from '../../shared/alert/payload.ts';
 import { receiveAlert, takeUpUnsettled, type Receipt, type ReceiveParts } from '../../shared/alert/receive.ts';
+import { receiveCloudMonitor, type Dealt } from '../../shared/alert/receive-cloudmonitor.ts';
 import { AlertStore } from '../../shared/alert/store.ts';
 import { CaptureAccounts } from '../../shared/catalog/accounts.ts';
 import { Catalog } from '../../shared/catalog/catalog.ts';
@@ -149,6 +150,7 @@ class ScriptedCloud implements Provider {
   }
 
   target(id: string): TargetAnswer | undefined {
+    if (/^acs:ecs:[a-z0-9-]+:\d+:(?:instance\/i|eni\/eni)-[a-z0-9]+$/.test(id)) return { kind: 'target', id };
     if (!/^\/subscriptions\//i.test(id)) return undefined;
     return /\/microsoft\.compute\/virtualmachines\/[^/]+$/i.test(id)
       ? { kind: 'target', id: id.toLowerCase() }
@@ -419,10 +421,14 @@ export class Process {
     return receiveAlert(this.#receiving, parse(payload), payload);
   }
 
+  async receiveCloudMonitor(payload: Uint8Array, dealt: Dealt = () => undefined): Promise<Receipt> {
+    return receiveCloudMonitor(this.#receiving, payload, dealt);
+  }
+
   /** What the poll timer does. */
   async poll(): Promise<{ open: number; alarms: number }> {
     const answer = await this.lifecycle.stepAll();
-    await takeUpUnsettled(this.#receiving, parse);
+    await takeUpUnsettled(this.#receiving);
     return answer;
   }
 

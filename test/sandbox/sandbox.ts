@@ -14,6 +14,10 @@ type Answer = { status: number; headers: Headers; body: any };
 
 export type Sandbox = {
   api: string;
+  /** Folder that keeps everything. */
+  data: string;
+  /** Process id of the supervisor. */
+  pid: number;
   call(
     path: string,
     init?: {
@@ -50,9 +54,10 @@ export async function startSandbox(
   const rulesFile = join(folder, 'rules.yaml');
   writeFileSync(rulesFile, rules);
   const port = await freePort();
+  const data = join(folder, 'data');
   const child = spawn(
     join(root, 'node_modules/.bin/node'),
-    ['local/main.ts', '--port', String(port), '--data', join(folder, 'data'), '--rules', rulesFile, ...args],
+    ['local/main.ts', '--port', String(port), '--data', data, '--rules', rulesFile, ...args],
     {
       cwd: root,
       env: { PATH: process.env['PATH'], ...env },
@@ -86,6 +91,8 @@ export async function startSandbox(
   });
   return {
     api: `${origin}/api`,
+    data,
+    pid: child.pid ?? 0,
     call,
     info,
     async requests() {

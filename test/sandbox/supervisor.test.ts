@@ -27,6 +27,12 @@ const isAlive = (pid: number): boolean => {
 describe('the supervisor', () => {
   it('tells wrong usage, a port in use and a folder in use', async () => {
     expect(run('--bogus')).toMatchObject({ status: 2, stderr: expect.stringContaining('--port N') });
+    for (const endpoint of ['8080', 'http://127.0.0.1:8080', 'vpc.aliyuncs.com:443']) {
+      expect(run('--vpc', endpoint)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('--vpc takes HOST:PORT on loopback'),
+      });
+    }
     expect(run('--port', '70000')).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('--port takes a port number'),
@@ -50,7 +56,8 @@ describe('the supervisor', () => {
     const sandbox = await startSandbox(anyMachine);
     try {
       const { pids } = await sandbox.info();
-      for (const name of ['app', 'arm', 'storage']) process.kill(pids[name], 'SIGKILL');
+      expect(Object.keys(pids).toSorted()).toEqual(['app', 'arm', 'collector', 'storage', 'vpc']);
+      for (const pid of Object.values(pids)) process.kill(pid as number, 'SIGKILL');
       await until('all are back', async () => {
         const info = await sandbox.info().catch(() => undefined);
         const health = await sandbox.call('/health').catch(() => undefined);

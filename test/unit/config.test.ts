@@ -17,6 +17,8 @@ describe('defaults', () => {
       captureAccounts: [],
       captureContainer: 'network-watcher-logs',
       azure: undefined,
+      alibaba: undefined,
+      mirror: undefined,
       rulesFile: 'rules.yaml',
       easyAuth: false,
       schedules: {
@@ -378,5 +380,86 @@ describe('capture accounts', () => {
     ]);
     expect(config.problems).toHaveLength(2);
     expect(config.captureAccounts.map((account) => account.name)).toEqual(['good']);
+  });
+});
+
+describe('mirroring', () => {
+  const cloud = {
+    TRIPCAP_ALIBABA_ACCOUNT: '1108034196790001',
+    TRIPCAP_ALIBABA_REGIONS: '[{"region":"cn-hangzhou","mirrorTargetId":"eni-1","collector":"mirror-1"}]',
+    TRIPCAP_ALIBABA_ACCESS_KEY_ID: ' LTAIx ',
+    TRIPCAP_ALIBABA_ACCESS_KEY_SECRET: 'hush',
+    TRIPCAP_ALIBABA_ENDPOINT: '127.0.0.1:8080',
+  };
+  const role = {
+    TRIPCAP_ALIBABA_ROLE_ARN: 'acs:ram::1108034196790001:role/tripcap',
+    TRIPCAP_ALIBABA_OIDC_PROVIDER_ARN: 'acs:ram::1108034196790001:oidc-provider/entra',
+  };
+  const accounts = (...names: string[]) => ({
+    LOGS: 'UseDevelopmentStorage=true',
+    TRIPCAP_CAPTURE_ACCOUNTS: JSON.stringify(
+      names.map((name) => ({ id: accountId(name), regions: [name], connection: 'LOGS' })),
+    ),
+  });
+
+  it('goes to the only capture account that there is', () => {
+    const config = readConfig({ ...fine, ...accounts('one'), ...cloud });
+    expect(config).toMatchObject({
+      problems: [],
+      mirror: { account: { name: 'one' } },
+      alibaba: {
+        account: '1108034196790001',
+        places: [{ region: 'cn-hangzhou', mirrorTargetId: 'eni-1', collector: 'mirror-1' }],
+        signIn: { kind: 'access-key', id: 'LTAIx', secret: 'hush' },
+        endpoint: '127.0.0.1:8080',
+      },
+    });
+  });
+
+  it('goes to the one that is named, whatever its letter case', () => {
+    const config = readConfig({ ...fine, ...accounts('one', 'two'), ...cloud, TRIPCAP_MIRROR_ACCOUNT: 'TWO' });
+    expect(config).toMatchObject({ problems: [], mirror: { account: { name: 'two' } } });
+  });
+
+  it('signs in with the identity of the app, for the usual audience or another one', () => {
+    const signIn = (env: Record<string, string> = {}) =>
+      readConfig({ ...fine, ...accounts('one'), ...cloud, ...role, ...env }).alibaba?.signIn;
+    expect(signIn()).toEqual({
+      kind: 'role',
+      roleArn: role.TRIPCAP_ALIBABA_ROLE_ARN,
+      providerArn: role.TRIPCAP_ALIBABA_OIDC_PROVIDER_ARN,
+      audience: 'api://AzureADTokenExchange',
+      clientId: undefined,
+    });
+    expect(signIn({ TRIPCAP_CLIENT_ID: 'id-1', TRIPCAP_ALIBABA_OIDC_AUDIENCE: 'api://mine' })).toMatchObject({
+      audience: 'api://mine',
+      clientId: 'id-1',
+    });
+  });
+
+  it.each<[string, Record<string, string>, RegExp]>([
+    ['there is no capture account', accounts(), /TRIPCAP_MIRROR_ACCOUNT must name one of .*nothing is mirrored/],
+    ['there are several and none is named', accounts('one', 'two'), /TRIPCAP_MIRROR_ACCOUNT must name one/],
+    [
+      'none has that name',
+      { ...accounts('one'), TRIPCAP_MIRROR_ACCOUNT: 'other' },
+      /TRIPCAP_MIRROR_ACCOUNT is "other", which is none/,
+    ],
+  ])('does not take place when %s, and that is told', (_, env, message) => {
+    const config = readConfig({ ...fine, ...cloud, ...env });
+    expect(config.problems).toEqual([expect.stringMatching(message)]);
+    expect(config.alibaba).toBeUndefined();
+    expect(config.mirror).toBeUndefined();
+  });
+
+  it('that is not asked for needs no account', () => {
+    expect(readConfig({ ...fine, ...accounts('one', 'two') })).toMatchObject({ problems: [], alibaba: undefined });
+  });
+
+  it('with faults tells them and no secret', () => {
+    const config = readConfig({ ...fine, ...accounts('one'), ...cloud, TRIPCAP_ALIBABA_ENDPOINT: 'vpc.aliyuncs.com' });
+    expect(config.problems).toEqual([expect.stringContaining('TRIPCAP_ALIBABA_ENDPOINT')]);
+    expect(config.problems.join()).not.toContain('hush');
+    expect(config.alibaba).toBeUndefined();
   });
 });

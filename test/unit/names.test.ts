@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { beginningsOf, parseBlobUrl, parseDefaultPath, toBeginning } from '../../shared/catalog/blob-path.ts';
 import { deriveId, randomId, sha256 } from '../../shared/id.ts';
-import { parseCaptureId, parseMachineId, parseWatcherId, sessionName } from '../../shared/provider/azure/arm-id.ts';
+import { parseCaptureId, parseMachineId, parseWatcherId } from '../../shared/provider/azure/arm-id.ts';
+import { sessionName } from '../../shared/provider/session-name.ts';
 import { parseDuration, parseSize } from '../../shared/rule/units.ts';
 
 const sub = '11111111-2222-3333-4444-555555555555';

@@ -73,6 +73,20 @@ describe('DescribeNetworkInterfaces', () => {
     expect(await found({ InstanceId: 'i-j6c9pagb27uzlikj0001' })).toEqual([]);
     await cloud.control({ faults: null });
   });
+
+  test('with --loopback, by the addresses that packets really come from', async () => {
+    await using local = await Emulator.start(['--loopback']);
+    const given = { PrimaryIpAddress: '127.0.0.4' };
+    const body = await local.done('DescribeNetworkInterfaces', given, { product: 'Ecs' });
+    expect(body.NetworkInterfaceSets.NetworkInterfaceSet).toMatchObject([
+      {
+        NetworkInterfaceId: 'eni-8psdh7l6lphbn10l0001',
+        PrivateIpAddress: '127.0.0.4',
+        PrivateIpSets: { PrivateIpSet: [{ PrivateIpAddress: '127.0.0.4' }] },
+        MacAddress: '00:16:3e:00:00:04',
+      },
+    ]);
+  });
 });
 
 test('addresses and ids of the world are there once', () => {

@@ -1,8 +1,9 @@
 import * as v from 'valibot';
 import { Problem } from '../../problem.ts';
 import type { Alert } from '../alert.ts';
+import { at, listOf, memberOf, readPayload, textOf, textsOf } from '../read.ts';
 import { kindOf } from './kind.ts';
-import { at, listOf, memberOf, readPayload, required, textOf, textsOf, timeOf } from './read.ts';
+import { required, timeOf } from './read.ts';
 import { targetsOf } from './targets.ts';
 import { isTestAlert } from './test-alert.ts';
 

@@ -1,5 +1,5 @@
 import type { AlertKind } from '../alert.ts';
-import { at, memberOf, textOf } from './read.ts';
+import { at, memberOf, textOf } from '../read.ts';
 
 /** By `monitoringService`, in small letters alone; Microsoft spells some of them in several ways. */
 const services = new Map<string, AlertKind>([

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { sha256 } from '../../id.ts';
 import type { Alert } from '../alert.ts';
+import { at, joinedId, listOf, memberOf, readPayload, textOf, textsOf } from '../read.ts';
 import { kindOf, kindOfEvent } from './kind.ts';
-import { at, listOf, memberOf, readPayload, required, textOf, textsOf } from './read.ts';
+import { required } from './read.ts';
 import { targetsOf } from './targets.ts';
 import { isTestAlert } from './test-alert.ts';
 
@@ -45,7 +45,7 @@ function parseMetric(payload: Record<string, unknown>): Alert {
   const kind = kindOf('Platform', 'Metric', context);
   return alertOf({
     kind,
-    externalId: joined([id, ...resource]),
+    externalId: joinedId([id, ...resource]),
     rule: textOf(memberOf(context, 'name')),
     condition: status,
     severity: memberOf(context, 'severity'),
@@ -96,7 +96,7 @@ function parseLog(log: v.InferOutput<typeof LogAlert>): Alert {
   const dimensions = listOf(memberOf(log, 'Dimensions')).map((one) => JSON.stringify(one));
   return alertOf({
     kind: 'log',
-    externalId: joined([rule, ...where, end.toISOString(), ...dimensions]),
+    externalId: joinedId([rule, ...where, end.toISOString(), ...dimensions]),
     rule,
     condition: 'fired',
     severity: memberOf(log, 'Severity'),
@@ -119,7 +119,7 @@ function parseBudget(payload: Record<string, unknown>): Alert {
   return {
     source: 'azure-monitor',
     kind: 'cost',
-    externalId: joined([name, start.toISOString(), ...of]),
+    externalId: joinedId([name, start.toISOString(), ...of]),
     rule: '',
     condition: 'fired',
     firedAt: start,
@@ -160,10 +160,4 @@ function alertOf({ kind, externalId, condition, rule = '', at: time, ids, contex
 function severityOf(value: unknown): string | undefined {
   const text = typeof value === 'number' ? String(value) : textOf(value);
   return text !== undefined && /^[0-4]$/.test(text) ? `Sev${text}` : text;
-}
-
-/** An id of several parts; of a long one the end is replaced by its hash. */
-function joined(parts: string[]): string {
-  const text = parts.join('|');
-  return text.length <= 1000 ? text : `${text.slice(0, 900)}|${sha256(text)}`;
 }

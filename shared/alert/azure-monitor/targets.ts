@@ -1,5 +1,5 @@
 import { resourceTypeOf, type AlertKind, type AlertTarget } from '../alert.ts';
-import { at, listOf, memberOf, textOf, textsOf } from './read.ts';
+import { at, listOf, memberOf, textOf, textsOf } from '../read.ts';
 
 /** Where in a payload machines may be named. */
 export type Naming = {
@@ -199,6 +199,7 @@ function hintFor(kind: AlertKind, ids: string[]): string | undefined {
       return `Alerts of kind ${kind} name no machine: ${list}`;
     case 'activity-log':
     case 'resource-health':
+    case 'event':
     case 'other':
       return undefined;
   }

@@ -1,4 +1,4 @@
-import { at, memberOf, textOf } from './read.ts';
+import { at, memberOf, textOf } from '../read.ts';
 
 /** What tells a test by the button "Test action group" from an alert. */
 export type Signs = {

@@ -1,10 +1,10 @@
 import { isIPv4 } from 'node:net';
 
-/** What is there to mirror with in one region. */
-export type MirrorRegion = {
+/** Where mirrored packets go in a region. Of several in one region the first is taken that has room. */
+export type MirrorPlace = {
   /** Such as `cn-hangzhou`. */
   region: string;
-  /** Where packets go unless a request says otherwise: the network interface of the collector, or the load balancer before it. */
+  /** The network interface of the collector, or the load balancer before it. */
   mirrorTargetId: string;
   mirrorTargetType: 'NetworkInterface' | 'SLB';
   /** Name of the collector there: it reports in `status-<collector>.json`. */
@@ -24,7 +24,7 @@ export type AlibabaSignIn =
 export type AlibabaConfig = {
   /** Id of the account whose instances may be mirrored. */
   account: string;
-  regions: readonly MirrorRegion[];
+  places: readonly MirrorPlace[];
   signIn: AlibabaSignIn;
   /** `host:port` on loopback that takes all calls in place of the cloud's own addresses, by plain http. */
   endpoint: string | undefined;
@@ -61,9 +61,9 @@ export function readAlibaba(
     problems.push('TRIPCAP_ALIBABA_ENDPOINT is for emulators and must be 127.x.y.z:PORT; leave it out for the cloud');
     return undefined;
   }
-  const regions = readRegions(texts.regions, problems);
+  const places = readPlaces(texts.regions, problems);
   const signIn = readSignIn(texts, clientId, problems);
-  return signIn && { account, regions, signIn, endpoint: endpoint || undefined };
+  return signIn && { account, places, signIn, endpoint: endpoint || undefined };
 }
 
 function readSignIn(texts: AlibabaTexts, clientId: string | undefined, problems: string[]): AlibabaSignIn | undefined {
@@ -84,7 +84,7 @@ function readSignIn(texts: AlibabaTexts, clientId: string | undefined, problems:
   return undefined;
 }
 
-function readRegions(json: string, problems: string[]): MirrorRegion[] {
+function readPlaces(json: string, problems: string[]): MirrorPlace[] {
   const complain = (what: string): [] => {
     problems.push(`TRIPCAP_ALIBABA_REGIONS: ${what}`);
     return [];
@@ -97,8 +97,8 @@ function readRegions(json: string, problems: string[]): MirrorRegion[] {
   }
   if (!Array.isArray(list) || list.length === 0)
     return complain('must be a list of at least one {"region","mirrorTargetId","collector"}');
-  const seen = new Set<string>();
-  return list.flatMap((item: unknown, index): MirrorRegion[] => {
+  const targets = new Set<string>();
+  return list.flatMap((item: unknown, index): MirrorPlace[] => {
     const {
       region,
       mirrorTargetId,
@@ -109,13 +109,13 @@ function readRegions(json: string, problems: string[]): MirrorRegion[] {
     } = (item ?? {}) as Record<string, unknown>;
     if (typeof region !== 'string' || !/^[a-z]{2,8}(-[a-z0-9]+)+$/.test(region))
       return complain(`[${index}].region must be a region id such as cn-hangzhou`);
-    if (seen.has(region)) return complain(`region ${region} is listed twice`);
-    seen.add(region);
     if (mirrorTargetType !== 'NetworkInterface' && mirrorTargetType !== 'SLB')
       return complain(`[${index}].mirrorTargetType must be NetworkInterface or SLB`);
     const isTarget = mirrorTargetType === 'SLB' ? /^lb-[\w-]+$/ : /^eni-[\w-]+$/;
     if (typeof mirrorTargetId !== 'string' || !isTarget.test(mirrorTargetId))
       return complain(`[${index}].mirrorTargetId must be the id of a ${mirrorTargetType} (eni-… or lb-…)`);
+    if (targets.has(mirrorTargetId)) return complain(`${mirrorTargetId} is listed twice`);
+    targets.add(mirrorTargetId);
     // It is part of the name of a blob.
     if (typeof collector !== 'string' || !/^[\w-]{1,64}$/.test(collector))
       return complain(`[${index}].collector must be a name of letters, digits, _ and -`);

@@ -14,14 +14,8 @@ import {
   type TargetAnswer,
 } from '../provider.ts';
 import { connectArm, type Arm, type ArmSettings } from './arm.ts';
-import {
-  parseCaptureId,
-  parseMachineId,
-  parseWatcherId,
-  sessionName,
-  type CaptureId,
-  type MachineId,
-} from './arm-id.ts';
+import { parseCaptureId, parseMachineId, parseWatcherId, type CaptureId, type MachineId } from './arm-id.ts';
+import { sessionName } from '../session-name.ts';
 import { armStatus, isNotFound, toProviderError } from './errors.ts';
 import { checkCapture, checkScope, instanceIds } from './limits.ts';
 import { MachineDirectory } from './machines.ts';
@@ -309,6 +303,7 @@ export class AzureProvider implements Provider {
           region: toRegion(watcher.location),
           target: (capture.target ?? '').toLowerCase(),
           status: capture.provisioningState ?? 'Unknown',
+          session: { id: capture.id ?? '', errors: [] },
           ...(runId === undefined ? {} : { runId }),
         });
       }
