@@ -1,4 +1,4 @@
-import { providerErrors } from '../provider/provider.ts';
+import { providerErrors, type ProviderName } from '../provider/provider.ts';
 import { expectsFile, type Run, type Verdict } from './run.ts';
 
 /** The plain-words results of a run, by code. A closed list; a run that failed to start has the code of the cloud's error. */
@@ -72,14 +72,21 @@ export function judge(run: Run): Verdict {
   return verdict(
     'no-file',
     `It ran, but no file came to ${run.session?.storagePath ?? 'storage'}${why}`,
-    'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.',
+    withoutFile[run.provider],
   );
 }
 
+const withoutFile: Record<ProviderName, string> = {
+  azure:
+    'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.',
+  alibaba:
+    'Check that packets reach the collector (UDP 4789 open in its security group; its status in container mirror-control), that the filter accepts something, and that no other mirror session takes the packets first.',
+};
+
 /** What to do about errors that the capture agent reports, by their codes. */
 export function agentAdvice(errors: string[]): string {
-  if (errors.includes('StorageFailed'))
-    return 'Check that the machine reaches the storage account (storage:443, its firewall) and that key access is enabled on the account.';
+  if (errors.includes('StorageFailed')) return withoutFile.azure;
+  if (errors.includes('FinancialLocked')) return 'Settle what the Alibaba Cloud account owes; then start it again.';
   if (errors.includes('LocalFileFailed')) return 'Check disk space and permissions of the capture path on the machine.';
   if (errors.includes('AgentStopped')) return providerErrors['agent-failed'].next;
   // A scale set answers with a sentence for each instance.

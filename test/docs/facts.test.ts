@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { fileVerdicts } from '../../shared/catalog/entry.ts';
 import { settings } from '../../shared/config.ts';
 import { problemStatus } from '../../shared/problem.ts';
+import { alibabaErrors } from '../../shared/provider/alibaba/errors.ts';
 import { providerErrors } from '../../shared/provider/provider.ts';
 import { ignoredReasons } from '../../shared/rule/plan.ts';
 import { runStates, stopReasons, timelineEvents } from '../../shared/run/run.ts';
@@ -78,6 +79,13 @@ describe('closed lists', () => {
     const inDocs = rows(section('docs/errors.md', 'Provider errors')).map(([code, retry]) => [code, retry === 'yes']);
     const inCode = Object.entries(providerErrors).map(([code, { retry }]) => [code, retry]);
     expect(inDocs).toEqual(inCode);
+  });
+
+  it('codes of Alibaba Cloud, their classes and what they come to', () => {
+    const inDocs = rows(section('docs/errors.md', 'Codes of Alibaba Cloud'));
+    expect(inDocs).toEqual(
+      Object.entries(alibabaErrors).map(([code, meaning]) => [code, meaning.class, `\`${meaning.code}\``]),
+    );
   });
 
   it('what is said never to be given is given nowhere', () => {

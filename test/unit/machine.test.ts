@@ -35,6 +35,8 @@ const file: RunFile = { id: 'f1', packets: 10, bytes: 5000, verdict: 'captured' 
 const seen = {
   pending: { phase: 'pending', session },
   running: { phase: 'running', session: known, startedAt: at(2) },
+  full: { phase: 'running', session: known, startedAt: at(2), full: 'as much as it may' },
+  ready: { phase: 'ready', session: known, cause: 'stopped' },
   ended: { phase: 'ended', session: known, startedAt: at(2), cause: 'time-limit', reason: 'TimeExceeded' },
   refused: { phase: 'refused', session, detail: 'AgentStopped' },
   gone: { phase: 'gone' },
@@ -47,6 +49,10 @@ const events = {
   delay: { type: 'delay', detail: 'the cloud was slow' },
   pending: { type: 'observe', seen: seen.pending },
   running: { type: 'observe', seen: seen.running },
+  full: { type: 'observe', seen: seen.full },
+  ready: { type: 'observe', seen: seen.ready },
+  readyBefore: { type: 'observe', seen: seen.ready, looked: 'starting' },
+  enable: { type: 'enable' },
   ended: { type: 'observe', seen: seen.ended },
   refused: { type: 'observe', seen: seen.refused },
   gone: { type: 'observe', seen: seen.gone },
@@ -84,6 +90,10 @@ describe('every state and every event', () => {
     delay: '      +          +          =           =           =           =          =',
     pending: '    =          +          +           +           =           =          =',
     running: '    =          running    +           +           =           =          =',
+    full: '       =          running    stopping    +           =           =          =',
+    ready: '      =          +          collecting  collecting  =           =          =',
+    readyBefore: '=          +          +           +           =           =          =',
+    enable: '     !          +          !           !           !           !          !',
     ended: '      =          collecting collecting  collecting  =           =          =',
     refused: '    =          failed     collecting  collecting  =           =          =',
     gone: '       =          =          collecting  collecting  =           =          =',
@@ -122,7 +132,40 @@ describe('every state and every event', () => {
   });
 });
 
+describe('a session that is there before it captures', () => {
+  const enabled = play([1, events.ask], [2, events.ready], [3, events.enable]);
+
+  it('is counted from when it was told to capture', () => {
+    const run = advance(enabled, { type: 'observe', seen: { phase: 'running', session: known } }, at(9), times);
+    expect(run).toMatchObject({ state: 'running', startedAt: at(3).toISOString() });
+  });
+
+  it.each<[string, Run, string, string]>([
+    ['never told to', play([1, events.ask], [4, events.stop]), 'completed', 'never-started'],
+    ['told to', advance(enabled, events.stop, at(4), times), 'collecting', ''],
+  ])('and was stopped, %s: %s', (_, run, state, verdict) => {
+    const next = advance(run, events.ready, at(10), times);
+    expect(next.state).toBe(state);
+    expect(next.verdict?.code ?? '').toBe(verdict);
+  });
+
+  it('and was given up on has failed, and says what was last waited for', () => {
+    const waiting = play([1, events.ask], [2, { type: 'delay', detail: 'no collector' }]);
+    const next = advance(tick(waiting, 400), events.ready, at(401), times);
+    expect(next).toMatchObject({
+      state: 'failed',
+      verdict: { code: 'not-started', summary: 'No capture: no collector' },
+    });
+  });
+});
+
 describe('when time is up', () => {
+  it('a session without a limit of its own is stopped at once', () => {
+    const endless = advance(runs.running, { type: 'asked', session: { ...known, endless: true } }, at(4), times);
+    expect(tick(endless, 2 + limitSeconds - 0.001).state).toBe('running');
+    expect(tick(endless, 2 + limitSeconds)).toMatchObject({ state: 'stopping', stop: { detail: 'Its time is up' } });
+  });
+
   const cases: [state: Run['state'], untouchedAt: number, movedAt: number, to: Run['state']][] = [
     ['accepted', 119.999, 120, 'failed'],
     ['starting', 300.999, 301, 'stopping'],
@@ -519,6 +562,12 @@ describe('any sequence of events', () => {
       seen: fc.oneof(
         fc.record({ phase: fc.constant('pending' as const), session: anySession }),
         fc.record({ phase: fc.constant('running' as const), session: anySession, startedAt }),
+        fc.record({ phase: fc.constant('running' as const), session: anySession, full: fc.string() }),
+        fc.record({
+          phase: fc.constant('ready' as const),
+          session: anySession,
+          cause: fc.constantFrom('time-limit', 'stopped'),
+        }),
         fc.record({
           phase: fc.constant('ended' as const),
           session: anySession,
