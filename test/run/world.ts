@@ -117,13 +117,15 @@ export function gate(): { reached: Promise<void>; open: () => void; wait: () => 
   };
 }
 
-type CloudCall = 'prepare' | 'start' | 'inspect' | 'stop' | 'remove';
+type CloudCall = 'prepare' | 'start' | 'inspect' | 'enable' | 'stop' | 'remove';
 
 /** A session as the cloud holds it. */
 type Held = {
   run: string;
   target: string;
-  phase: 'pending' | 'running' | 'ended';
+  phase: 'pending' | 'ready' | 'running' | 'ended';
+  /** The cloud never ends it by itself. */
+  endless?: true;
   startedAt?: Date;
   storagePath?: string | undefined;
   filePath?: string | undefined;
@@ -192,6 +194,8 @@ class ScriptedCloud implements Provider {
     switch (held.phase) {
       case 'pending':
         return { phase: 'pending', session: seen };
+      case 'ready':
+        return { phase: 'ready', session: seen, cause: 'stopped' };
       case 'running':
         return { phase: 'running', session: seen, ...started };
       case 'ended':
@@ -199,10 +203,25 @@ class ScriptedCloud implements Provider {
     }
   }
 
+  /** A cloud of two steps: what it starts waits to be enabled, and goes on until it is stopped. */
+  inTwoSteps(): void {
+    this.fresh = { phase: 'ready', endless: true };
+    this.lookAgainMs = 1 * seconds;
+  }
+
+  lookAgainMs?: number;
+
+  async enable(session: Session, _: unknown, signal: AbortSignal): Promise<Session> {
+    await this.#ask('enable', this.#about(session), signal);
+    const held = this.held.get(session.id);
+    if (held?.phase === 'ready') held.phase = 'running';
+    return session;
+  }
+
   async stop(session: Session, signal: AbortSignal): Promise<Session> {
     await this.#ask('stop', this.#about(session), signal);
     const held = this.held.get(session.id);
-    if (held) held.phase = 'ended';
+    if (held) held.phase = held.endless ? 'ready' : 'ended';
     return session;
   }
 
@@ -230,7 +249,8 @@ class ScriptedCloud implements Provider {
 
   /** The sessions that capture at this moment. */
   capturing(): string[] {
-    return [...this.held.values()].filter((held) => held.phase !== 'ended').map((held) => held.run);
+    const idle = ['ended', 'ready'];
+    return [...this.held.values()].filter((held) => !idle.includes(held.phase)).map((held) => held.run);
   }
 
   #about({ id }: Session): Held {
@@ -238,13 +258,14 @@ class ScriptedCloud implements Provider {
     return this.held.get(id) ?? { run, target: '', phase: 'ended', cause: 'unknown' };
   }
 
-  #seen(session: Session, { phase, storagePath, filePath, manyFiles }: Held): Session {
+  #seen(session: Session, { phase, storagePath, filePath, manyFiles, endless }: Held): Session {
     return {
       ...session,
       status: phase === 'running' ? 'Running' : 'Stopped',
       ...(storagePath === undefined ? {} : { storagePath }),
       ...(filePath === undefined ? {} : { filePath }),
       ...(manyFiles === undefined ? {} : { manyFiles }),
+      ...(endless === undefined ? {} : { endless }),
     };
   }
 
