@@ -1,4 +1,5 @@
 import { app as host } from '@azure/functions';
+import { mirrorContainer, type CaptureAccount } from '../shared/config.ts';
 import { config, inApp } from './app.ts';
 import extensionsBase from './extensions-base.cjs';
 
@@ -10,10 +11,9 @@ extensionsBase.ResourceFactoryResolver.getInstance().registerResourceFactory('Az
   return JSON.parse(Buffer.from(content ?? []).toString('utf8')) as BlobName;
 });
 
-// One function per storage account, since a trigger watches one account.
-for (const account of config.captureAccounts) {
-  host.storageBlob(config.captureAccounts.length === 1 ? 'catalog' : `catalog-${account.name}`, {
-    path: `${config.captureContainer}/{name}`,
+function catalog(name: string, account: CaptureAccount, container: string): void {
+  host.storageBlob(name, {
+    path: `${container}/{name}`,
     connection: account.connectionName,
     source: 'EventGrid',
     sdkBinding: true,
@@ -23,3 +23,14 @@ for (const account of config.captureAccounts) {
     },
   });
 }
+
+// One function per storage account and container, since a trigger watches one container of one account.
+for (const account of config.captureAccounts) {
+  catalog(
+    config.captureAccounts.length === 1 ? 'catalog' : `catalog-${account.name}`,
+    account,
+    config.captureContainer,
+  );
+}
+// Names of accounts have no hyphen.
+if (config.mirror) catalog(`catalog-${mirrorContainer}`, config.mirror.account, mirrorContainer);

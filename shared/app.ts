@@ -146,8 +146,9 @@ export function createApp(
     );
   }
   // Every configured cloud's documented limits; what a cloud does not know it does not complain about.
-  const check = (capture: CaptureRequest, limits: Limits): string[] =>
-    [...providers.values()].flatMap((p) => p.check(capture, limits));
+  const check = (capture: CaptureRequest, limits: Limits): string[] => [
+    ...new Set([...providers.values()].flatMap((p) => p.check(capture, limits))),
+  ];
   const rules = new RulesSource(config.rulesFile, check);
 
   const tables = {
@@ -261,14 +262,17 @@ export function createApp(
     async sweep() {
       const leaked = await reconcile({ providers, runs, lifecycle, clock, log });
       telemetry.reconciled({ leaked });
-      for (const account of accounts.names) {
+      const places = accounts.names.map((account) => ({ account, container: config.captureContainer }));
+      if (config.mirror) places.push({ account: config.mirror.account.name, container: mirrorContainer });
+      for (const { account, container } of places) {
+        const place = `${account}/${container}`;
         try {
-          const found = await catalog.sweep(account, config.captureContainer, async (blob) => {
-            await addFile(account, config.captureContainer, blob);
+          const found = await catalog.sweep(account, container, async (blob) => {
+            await addFile(account, container, blob);
           });
-          if (found > 0) log.warn(`sweep: ${found} files in ${account} had not been catalogued by their events`);
+          if (found > 0) log.warn(`sweep: ${found} files in ${place} had not been catalogued by their events`);
         } catch (error) {
-          log.error(`sweep: ${account} could not be searched`, { error });
+          log.error(`sweep: ${place} could not be searched`, { error });
         }
       }
     },

@@ -10,10 +10,10 @@ import { memberOf } from './read.ts';
 /** An alert and the part of its notification that is its own: reading that again gives the same alert. */
 export type Notice = { alert: Alert; payload: Uint8Array };
 
-const maxAlerts = 100;
+const maxAlerts = 50;
 
 /**
- * The alerts of a notification of CloudMonitor, ARMS or EventBridge: one, but for the groups of Alertmanager, of which the first hundred
+ * The alerts of a notification of CloudMonitor, ARMS or EventBridge: one, but for the groups of Alertmanager, of which the first fifty
  * are read (what fires before what is over), and `left` tells how many were not. The form is told by what is in it, not by its content
  * type. Throws Problem `unsupported-schema` for what is none of the forms, and `invalid-payload` (with every fault) for what lacks the
  * few members without which it is no alert.

@@ -5,8 +5,8 @@ import { Problem } from '../problem.ts';
 import { once } from '../once.ts';
 import { connectBlobs, errorCodeOf, statusOf, storageCall, type IdentityFor } from '../storage/connect.ts';
 
-/** A blob as it was found: `etag` names the version that the other members describe. */
-export type FoundBlob = { etag: string; bytes: number; modifiedAt: Date };
+/** A blob as it was found: `etag` names the version that the other members describe. Names of its metadata are in lower case. */
+export type FoundBlob = { etag: string; bytes: number; modifiedAt: Date; metadata: Readonly<Record<string, string>> };
 
 const linkSeconds = 300;
 
@@ -41,6 +41,7 @@ export class CaptureAccounts {
           etag: found.etag ?? '',
           bytes: found.contentLength ?? 0,
           modifiedAt: found.lastModified ?? this.#clock.now(),
+          metadata: found.metadata ?? {},
         };
       } catch (error) {
         if (statusOf(error) === 404) return undefined;

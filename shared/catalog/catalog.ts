@@ -7,6 +7,7 @@ import type { Table } from '../storage/table.ts';
 import type { CaptureAccounts } from './accounts.ts';
 import { parseDefaultPath } from './blob-path.ts';
 import { toCapture, type Capture } from './entry.ts';
+import { readMetadata } from './mirror.ts';
 import { captureId, type CaptureStore } from './store.ts';
 
 export type CatalogParts = {
@@ -47,18 +48,27 @@ export class Catalog {
   /**
    * Catalogues one blob, reading it once as a stream, and says which entry came of it; undefined when there is no such blob.
    * The same version again changes nothing but the run it belongs to, should that be known only now.
+   *
+   * A file belongs to the run that claims its path. Where none does, it stays with the run that it has, or goes to the one that
+   * its metadata names, if there is such a run: so what the metadata says gives a file to a run and takes it from none.
    */
   async add(account: string, container: string, blob: string): Promise<Capture | undefined> {
     const { accounts, captures, runs, clock, log } = this.#parts;
     const found = await accounts.find(account, container, blob);
     if (!found) return undefined;
     const id = captureId(account, container, blob);
-    const [known, runId] = await Promise.all([captures.get(id), runs.claimant(container, blob)]);
-    const run = runId === undefined ? undefined : await runs.get(runId);
+    const named = readMetadata(found.metadata);
+    const [known, claimant] = await Promise.all([captures.get(id), runs.claimant(container, blob)]);
+    const same = known?.etag === found.etag ? known : undefined;
+    const owner = claimant ?? same?.runId;
+    const candidate = owner ?? named.run;
+    const run = candidate === undefined ? undefined : await runs.get(candidate);
+    // Who claimed the file was a run; what the metadata names may be none.
+    const runId = owner ?? run?.id;
     const target = run?.target ?? parseDefaultPath(blob)?.target;
-    if (known?.etag === found.etag) {
-      if (known.runId === runId) return known;
-      const claimed: Capture = { ...known, runId, target };
+    if (same) {
+      if (same.runId === runId) return same;
+      const claimed: Capture = { ...same, runId, target };
       await captures.save(claimed, found.modifiedAt);
       return claimed;
     }
@@ -72,7 +82,7 @@ export class Catalog {
       bytes += chunk.byteLength;
     }
     const file = { id, account, container, blob, etag: found.etag, bytes, sha256: hash.digest('hex') };
-    const capture = toCapture(file, reader.end(), { runId, target }, clock.now());
+    const capture = toCapture(file, reader.end(), { runId, target, mirror: named.mirror }, clock.now());
     await captures.save(capture, found.modifiedAt);
     log.info(`catalogued ${blob}: ${capture.verdict.summary}`, { capture: id, run: runId });
     return capture;

@@ -1,5 +1,6 @@
 import type { CaptureSummary } from '../pcap/summary.ts';
 import type { Verdict } from '../run/run.ts';
+import type { Mirror } from './mirror.ts';
 
 /** One catalogued file: the capture of the public contract. Times are ISO 8601 UTC. */
 export type Capture = {
@@ -8,6 +9,8 @@ export type Capture = {
   runId?: string | undefined;
   /** The machine it was taken on, as far as the run or the path tells. */
   target?: string | undefined;
+  /** Present when a collector of mirrored traffic uploaded it. */
+  mirror?: Mirror | undefined;
   account: string;
   container: string;
   blob: string;
@@ -25,6 +28,7 @@ export type Capture = {
   lastPacketAt?: string | undefined;
   damage?: CaptureSummary['damage'];
   protocols: Record<string, number>;
+  vxlan?: CaptureSummary['vxlan'];
   talkers: CaptureSummary['talkers'];
   dns: CaptureSummary['dns'];
   tcp: CaptureSummary['tcp'];
@@ -48,13 +52,14 @@ export const fileVerdicts = ['captured', 'empty', 'damaged', 'not-a-capture'] as
 export function toCapture(
   file: StoredFile,
   summary: CaptureSummary,
-  owner: { runId?: string | undefined; target?: string | undefined },
+  origin: { runId?: string | undefined; target?: string | undefined; mirror?: Mirror | undefined },
   now: Date,
 ): Capture {
   return {
     ...file,
-    ...(owner.runId === undefined ? {} : { runId: owner.runId }),
-    ...(owner.target === undefined ? {} : { target: owner.target }),
+    ...(origin.runId === undefined ? {} : { runId: origin.runId }),
+    ...(origin.target === undefined ? {} : { target: origin.target }),
+    ...(origin.mirror === undefined ? {} : { mirror: origin.mirror }),
     format: summary.format,
     linkTypes: summary.linkTypes,
     packets: summary.packets,
@@ -65,6 +70,7 @@ export function toCapture(
     ...(summary.lastPacketAt === undefined ? {} : { lastPacketAt: summary.lastPacketAt }),
     ...(summary.damage === undefined ? {} : { damage: summary.damage }),
     protocols: summary.protocols,
+    ...(summary.vxlan === undefined ? {} : { vxlan: summary.vxlan }),
     talkers: summary.talkers,
     dns: summary.dns,
     tcp: summary.tcp,

@@ -6,6 +6,48 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startHost } from './processes.ts';
 import type { RunningHost } from './processes.ts';
+import { until } from '../until.ts';
+
+describe('keys', () => {
+  let host: RunningHost;
+  beforeAll(async () => {
+    const keys = ['echo=first', 'echo=s=econd', 'length=other', 'open=unused'];
+    host = await startHost({}, { flags: keys.flatMap((key) => ['--key', key]) });
+  });
+  const status = async (path: string, headers: Record<string, string> = {}) =>
+    (await fetch(`${host.url}/api${path}`, { headers })).status;
+
+  test('a function that was given some asks for one of them, in the query or the header', async () => {
+    expect(await status('/echo/1?code=first')).toBe(201);
+    expect(await status('/echo/1?a=b&code=s%3Decond')).toBe(201);
+    expect(await status('/echo/1', { 'x-functions-key': 'first' })).toBe(201);
+    expect(await status('/echo/1?code=wrong', { 'x-functions-key': 'first' })).toBe(201);
+  });
+
+  test.each([
+    ['/echo/1', {}],
+    ['/echo/1?code=', {}],
+    ['/echo/1?code=other', {}],
+    ['/echo/1?Code=first', {}],
+    ['/echo/1', { 'x-functions-key': 'First' }],
+  ])('%s with %j is 401 with an empty body, and no call', async (path, headers) => {
+    const answer = await fetch(`${host.url}/api${path}`, { method: 'POST', body: 'x'.repeat(100_000), headers });
+    expect([answer.status, await answer.text()]).toEqual([401, '']);
+  });
+
+  test('a function that was given none, or takes anybody, does not ask', async () => {
+    expect(await status('/numbers/7')).toBe(200);
+    expect(await status('/open')).toBe(200);
+  });
+
+  test('none of them is in the log, however a request breaks off', async () => {
+    const sent = request(`${host.url}/api/length?code=other`, { method: 'POST', headers: { 'content-length': '9' } });
+    sent.on('error', () => undefined);
+    sent.write('1', () => sent.destroy());
+    await until('the log', () => /POST \/api\/length broke off/.test(host.output()));
+    expect(host.output()).not.toMatch(/code=|econd|other/);
+  });
+});
 
 describe('the HTTP trigger', () => {
   const folder = mkdtempSync(join(tmpdir(), 'host-'));

@@ -47,6 +47,15 @@ describe('which rules an alert meets', () => {
     [['virtualMachines'], '', 0],
     [[], '', 1],
     [['virtualMachines'], 'microsoft.compute/virtualmachinescalesets/virtualmachines', 0],
+    [['ecs'], 'acs:ecs:instance', 1],
+    [['Instance'], 'acs:ecs:instance', 1],
+    [['ecs:instance'], 'acs:ecs:instance', 1],
+    [['acs:ecs:instance'], 'acs:ecs:instance', 1],
+    [['ecs:*'], 'acs:ecs:eni', 1],
+    [['acs'], 'acs:ecs:instance', 0],
+    [['instance'], 'acs:ecs:eni', 0],
+    [['slb'], 'acs:slb', 1],
+    [['ecs'], 'acs:slb', 0],
   ])('by type: %j and "%s"', (resourceType, given, count) => {
     expect(runs({ resourceType }, { targets: [{ id: '/vm/a', resourceType: given }] })).toBe(count);
   });

@@ -92,6 +92,19 @@ describe('files that are right', () => {
     expect(set.rules[0]?.when).toMatchObject({ alert: ['A*', 'B?'], severity: ['Sev4'], resourceType: ['x'] });
   });
 
+  it('takes the severities of each source', async () => {
+    const set = await load(
+      'version: 1\nrules:\n  - name: a\n    when: { source: cloudmonitor, severity: [CRITICAL, WARN, INFO], resourceType: ecs }\n    target: alert\n',
+    );
+    expect(set.problems).toEqual([]);
+    expect(set.rules[0]?.when).toEqual({
+      source: 'cloudmonitor',
+      alert: [],
+      severity: ['CRITICAL', 'WARN', 'INFO'],
+      resourceType: ['ecs'],
+    });
+  });
+
   it('takes no rules at all', async () => {
     expect(await load('version: 1\nrules: []\n')).toMatchObject({ rules: [], problems: [] });
   });
@@ -150,7 +163,7 @@ describe('each fault has its place', () => {
     [
       'another source',
       'version: 1\nrules:\n  - name: a\n    when: { source: email }\n    target: alert\n',
-      [[4, 13, 'rules[0].when.source', /Expected "azure-monitor"/]],
+      [[4, 13, 'rules[0].when.source', /Expected \("azure-monitor" \| "cloudmonitor"\)/]],
     ],
     [
       'one wrong severity in a list',
@@ -161,6 +174,15 @@ describe('each fault has its place', () => {
       'a wrong severity alone',
       'version: 1\nrules:\n  - name: a\n    when: { source: azure-monitor, severity: sev0 }\n    target: alert\n',
       [[4, 36, 'rules[0].when.severity', /Sev4/]],
+    ],
+    [
+      'severities of another source',
+      'version: 1\nrules:\n  - name: a\n    when: { source: cloudmonitor, severity: [CRITICAL, Sev1, Sev2] }\n    target: alert\n  - name: b\n    when: { source: azure-monitor, severity: WARN }\n    target: alert\n',
+      [
+        [4, 56, 'rules[0].when.severity[1]', /no severity of cloudmonitor: it has CRITICAL, WARN, INFO/],
+        [4, 62, 'rules[0].when.severity[2]', /no severity of cloudmonitor/],
+        [7, 36, 'rules[1].when.severity', /no severity of azure-monitor: it has Sev0, Sev1, Sev2, Sev3, Sev4/],
+      ],
     ],
     [
       'empty patterns',

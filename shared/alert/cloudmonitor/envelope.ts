@@ -15,7 +15,7 @@ export function unwrapped(payload: Record<string, unknown>): Record<string, unkn
   return {
     id: of('id'),
     name: of('type'),
-    eventTime: of('time'),
+    eventTime: of('time') ?? null,
     resourceId: of('subject'),
     userId: of('aliyunaccountid'),
     regionId: of('aliyunregionid'),

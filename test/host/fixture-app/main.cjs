@@ -51,6 +51,7 @@ http(
 http('literal', 'echo/literal', () => ({ body: 'literal' }));
 http('wildcard', 'files/{*path}', (request) => ({ body: request.params.path ?? 'nothing' }));
 http('constrained', 'numbers/{n:int}', (request) => ({ body: request.params.n }));
+app.http('open', { route: 'open', authLevel: 'anonymous', handler: () => ({ body: 'open' }) });
 http('binary', 'binary', async (request) => ({ body: new Uint8Array(await request.arrayBuffer()) }), ['POST']);
 http('hooked', 'hooked', () => 'plain');
 http('length', 'length', async (request) => ({ body: String((await request.text()).length) }), ['POST']);
