@@ -7,6 +7,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
+    // A CommonJS package looks as it does to Node, not as its default export.
+    deps: { interopDefault: false },
     reporters: ['default', new SkippedReporter()],
   },
 });

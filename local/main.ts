@@ -3,7 +3,7 @@
  * the collector of mirrored packets, and the app in a small functions host, each a process of its own under this supervisor.
  * Everything listens on 127.0.0.1 only.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -49,7 +49,7 @@ const vpc = options.vpc ?? `127.0.0.1:${vpcPort}`;
 const region = 'cn-hangzhou';
 const mirrorTarget = 'eni-collector0001';
 const collector = { id: 'sandbox', address: `127.0.0.1:${ports.udp}` };
-const keys = accessKeys();
+const keys = readKeys();
 const asAlibabaUser = {
   ALIBABA_CLOUD_ACCESS_KEY_ID: keys.accessKeyId,
   ALIBABA_CLOUD_ACCESS_KEY_SECRET: keys.accessKeySecret,
@@ -105,7 +105,11 @@ if (!options.vpc) {
 
 await Promise.race([storageReady, stopped]);
 start('app', {
-  args: [join(root, 'local/host/main.ts'), '--app', root, '--port', String(appPort), '--json', `/_sandbox=${infoFile}`],
+  args: [
+    join(root, 'local/host/main.ts'),
+    ...['--app', root, '--port', String(appPort), '--json', `/_sandbox=${infoFile}`],
+    ...['--key', `alerts-cloudmonitor=${keys.cloudmonitor}`],
+  ],
   env: appSettings(),
   onLine: (line) => {
     // That a timer ran is no news; what it did is logged by the app.
@@ -153,20 +157,22 @@ function writeInfo(): void {
     vpc: `http://${vpc}`,
     storageConnectionString: storage,
     subscriptions,
-    alibaba: { region, ...keys },
-    cloudmonitorPath: '/alerts/cloudmonitor',
+    alibaba: { region, accessKeyId: keys.accessKeyId, accessKeySecret: keys.accessKeySecret },
+    cloudmonitorPath: `/alerts/cloudmonitor?code=${keys.cloudmonitor}`,
     collector: collector.address,
     ...(options.arm ? {} : { requests: `${arm}/_log` }),
     pids,
   };
-  writeFileSync(infoFile, JSON.stringify(info, null, 2), { mode: 0o600 });
+  // At once: it may be read at any time.
+  writeFileSync(`${infoFile}.new`, JSON.stringify(info, null, 2), { mode: 0o600 });
+  renameSync(`${infoFile}.new`, infoFile);
 }
 
-/** The pair that calls on Alibaba Cloud are signed with: the environment's, or one of this data folder alone. */
-function accessKeys(): Keys {
+/** Those of this data folder alone; the environment may bring another AccessKey pair. */
+function readKeys(): Keys {
   const { TRIPCAP_ALIBABA_ACCESS_KEY_ID: id, TRIPCAP_ALIBABA_ACCESS_KEY_SECRET: secret } = process.env;
   const own = keysOf(options.data);
-  return { accessKeyId: id || own.accessKeyId, accessKeySecret: secret || own.accessKeySecret };
+  return { ...own, accessKeyId: id || own.accessKeyId, accessKeySecret: secret || own.accessKeySecret };
 }
 
 /** The app's settings as in Azure, with short times; the environment may override each. */

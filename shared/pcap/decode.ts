@@ -83,7 +83,7 @@ export class Decoder {
   /** The VXLAN network that it lies in, 0 for none, and how many it lies in. */
   #inside = 0;
   #depth = 0;
-  /** Protocols that were counted for the packet: a bit for each. */
+  /** Protocols that were counted for it: a bit for each. */
   #counted = 0;
 
   constructor(flows: FlowTable, names: QueryNames, networks: Networks) {
@@ -106,8 +106,6 @@ export class Decoder {
     this.#packetAt = at;
     this.#end = end;
     this.#original = original;
-    this.#inside = 0;
-    this.#depth = 0;
     this.#counted = 0;
     switch (linkType) {
       case LINK.ethernet:
@@ -139,9 +137,7 @@ export class Decoder {
   }
 
   #count(protocol: number): void {
-    const bit = 1 << protocol;
-    if ((this.#counted & bit) !== 0) return;
-    this.#counted |= bit;
+    this.#counted |= 1 << protocol;
     this.#counts[protocol]! += 1;
   }
 
@@ -272,14 +268,26 @@ export class Decoder {
     if (this.#depth === MAX_NETWORK_DEPTH) return false;
     // A header that was cut off does not tell what follows.
     if (this.#end - at < VXLAN_HEADER_BYTES) return true;
-    this.#inside = this.#networks.enter(this.#inside, view.getUint32(at + 4) >>> 8);
-    this.#depth += 1;
     const frameAt = at + VXLAN_HEADER_BYTES;
     this.#original = Math.min(this.#originalFrom(frameAt), bytes - VXLAN_HEADER_BYTES);
     this.#end = Math.min(this.#end, frameAt + this.#original);
     this.#packetAt = frameAt;
+    const outer = this.#inside;
+    const counted = this.#counted;
+    this.#inside = this.#networks.enter(outer, view.getUint32(at + 4) >>> 8);
+    this.#depth += 1;
+    this.#counted = 0;
     this.#ethernet(view, frameAt);
+    this.#takeBack(this.#counted & counted);
+    this.#counted |= counted;
+    this.#depth -= 1;
+    this.#inside = outer;
     return true;
+  }
+
+  /** Protocols that occur outside and inside were counted twice. Here and not at each count, which would take longer. */
+  #takeBack(protocols: number): void {
+    for (let left = protocols; left !== 0; left &= left - 1) this.#counts[31 - Math.clz32(left & -left)]! -= 1;
   }
 
   /** What a mirror sends may be cut already, or the first fragment of it: the length of a frame inside is what its IP header says. */

@@ -4,7 +4,7 @@ import { isOpen } from './run.ts';
 import type { RunStore } from './store.ts';
 
 /** `ours`: of a run that is under way. `leaked`: under our name, without one. `foreign`: somebody else's, never touched. */
-export type MarkedSession = Omit<ListedSession, 'runId'> & { mark: 'ours' | 'leaked' | 'foreign'; run?: string };
+export type MarkedSession = Omit<ListedSession, 'runId' | 'session'> & { mark: 'ours' | 'leaked' | 'foreign'; run?: string };
 
 /** What the clouds hold now. */
 export async function listSessions(
@@ -16,12 +16,12 @@ export async function listSessions(
   const asked = [...providers.values()].filter((p) => filter.provider === undefined || p.name === filter.provider);
   const sessions = (await Promise.all(asked.map((p) => p.list(clock.timeout(20_000), filter.region)))).flat();
   return Promise.all(
-    sessions.map(async ({ runId, ...session }): Promise<MarkedSession> => {
-      if (runId === undefined) return { ...session, mark: 'foreign' };
+    sessions.map(async ({ runId, session: _, ...listed }): Promise<MarkedSession> => {
+      if (runId === undefined) return { ...listed, mark: 'foreign' };
       const run = await runs.get(runId);
       return run && isOpen(run)
-        ? { ...session, mark: 'ours', run: runId }
-        : { ...session, mark: 'leaked', ...(run ? { run: runId } : {}) };
+        ? { ...listed, mark: 'ours', run: runId }
+        : { ...listed, mark: 'leaked', ...(run ? { run: runId } : {}) };
     }),
   );
 }

@@ -134,6 +134,14 @@ describe('a file', () => {
     });
   });
 
+  it('of packets in VXLAN tells their networks', async () => {
+    await upload('vxlan.cap', fixture('tcpdump/vxlan.pcap'));
+    const capture = await catalog.add(account, container, 'vxlan.cap');
+    expect(capture?.vxlan).toEqual([{ vni: 100, packets: capture?.protocols['vxlan'] }]);
+    await upload('plain.cap', fixture('tcpdump/DTP.pcap'));
+    expect(await catalog.add(account, container, 'plain.cap')).not.toHaveProperty('vxlan');
+  });
+
   it('that is not there is no entry and no error', async () => {
     expect(await catalog.add(account, container, 'never/was.cap')).toBeUndefined();
     expect(await catalog.add(account, 'no-such-container', 'never/was.cap')).toBeUndefined();

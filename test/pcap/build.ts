@@ -134,6 +134,11 @@ export function udp(of: Endpoints, payload: Uint8Array): Uint8Array {
   return ethernet(0x0800, ipv4(of.from, of.to, 17, concat(head, payload)));
 }
 
+/** A VXLAN header with the flag that its network is valid, and a frame. */
+export function vxlan(vni: number, frame: Uint8Array, flags = 0x08): Uint8Array {
+  return concat(fields(false, [1, flags], [3, 0], [3, vni], [1, 0]), frame);
+}
+
 /** A DNS query; each name as its labels. */
 export function dnsQuery(...names: Uint8Array[][]): Uint8Array {
   const questions = names.map((labels) =>

@@ -140,6 +140,18 @@ describe.skipIf(!hasTool('tshark') || !hasTool('mergecap'))(`all captures agains
     expect(names).toEqual(OTHER_PROTOCOLS);
   });
 
+  it('counts the same VXLAN networks', () => {
+    const networks = (of: TsharkPacket[]) => tally(of.flatMap((packet) => [...new Set(packet.networks)]).map(String));
+    const counted = new Set<string>();
+    const names = differingInside((summary, of) => {
+      const ours = Object.fromEntries((summary.vxlan ?? []).map(({ vni, packets }) => [String(vni), packets]));
+      for (const vni of Object.keys(ours)) counted.add(vni);
+      return !sameCounts(ours, networks(of));
+    });
+    expect(names).toEqual(new Set());
+    expect(counted.size).toBeGreaterThan(5);
+  });
+
   it('counts the same resets', () => {
     const names = differingInside((summary, of) => summary.tcp.resets !== sum(of, (packet) => (packet.reset ? 1 : 0)));
     expect(names).toEqual(new Set());

@@ -35,8 +35,10 @@ export async function askCapinfos(names: readonly string[]): Promise<Map<string,
 export type TsharkPacket = {
   captured: number;
   original: number;
-  /** Of the outermost layers, in the summary's words. */
+  /** Of the outermost layers, and those of the frame inside where they are VXLAN, in the summary's words. */
   protocols: Set<string>;
+  /** VNIs of the VXLAN networks that it lies in, the outermost first. */
+  networks: number[];
   reset: boolean;
   /** Names asked for in a query to UDP port 53, lower-cased. */
   queries: string[];
@@ -45,9 +47,10 @@ export type TsharkPacket = {
 /** Asks tshark about the packets of a file. No reassembly: the summary looks at packets one by one. */
 export async function askTshark(path: string): Promise<TsharkPacket[]> {
   const fields = ['frame.cap_len', 'frame.len', 'frame.protocols', 'tcp.flags.reset', 'udp.dstport'];
+  const vxlan = ['vxlan.vni'];
   const dns = ['dns.flags.response', 'dns.flags.opcode', 'dns.qry.name'];
   const options = ['-o', 'ip.defragment:FALSE', '-o', 'ipv6.defragment:FALSE'];
-  const asked = [...fields, ...dns].flatMap((field) => ['-e', field]);
+  const asked = [...fields, ...dns, ...vxlan].flatMap((field) => ['-e', field]);
   const text = await run('tshark', '-n', '-r', path, ...options, '-T', 'fields', ...asked);
   return text.trimEnd().split('\n').map(toPacket);
 }
@@ -76,31 +79,39 @@ const NOT_DECODED = new Set(['mpls', 'pppoes', 'llc', 'ppp', 'ieee8021ah', 'vnta
 function toPacket(line: string): TsharkPacket {
   const columns = line.split('\t').map((values) => values.split(','));
   const first = (column: number): string => columns[column]?.[0] ?? '';
-  const protocols = outermost(columns[2]?.[0] ?? '');
-  const isQuery = protocols.has('udp') && first(4) === '53' && first(5) === '0' && first(6) === '0';
+  const layers = decoded(columns[2]?.[0] ?? '');
+  const protocols = new Set(layers);
+  const networks = layers.filter((layer) => layer === 'vxlan').length;
+  const port = columns[4]?.[layers.filter((layer) => layer === 'udp').length - 1];
+  const isQuery = port === '53' && first(5) === '0' && first(6) === '0';
   const names = (columns[7] ?? []).filter((name) => name !== '');
   return {
     captured: Number(first(0)),
     original: Number(first(1)),
     protocols,
+    networks: (columns[8] ?? []).slice(0, networks).map(Number),
     reset: protocols.has('tcp') && first(3) === '1',
     queries: isQuery ? names.map((name) => (name === '<Root>' ? '.' : name.toLowerCase())) : [],
   };
 }
 
-/** From `eth:ethertype:ip:udp:vxlan:eth:…`: up to the transport layer, or to a tunnel. */
-function outermost(stack: string): Set<string> {
-  const found = new Set<string>();
+/** From `eth:ethertype:ip:udp:vxlan:eth:…`: up to the transport layer, or to a tunnel, but through VXLAN. */
+function decoded(stack: string): string[] {
+  const found: string[] = [];
   const layers = stack.split(':');
+  let hasIp = false;
   for (const [index, layer] of layers.entries()) {
     if (NOT_DECODED.has(layer)) break;
     const name = NAMES[layer];
     if (!name) continue;
-    if (name.startsWith('ipv') && (found.has('ipv4') || found.has('ipv6'))) break;
-    found.add(name);
+    const isIp = name.startsWith('ipv');
+    if (isIp && hasIp) break;
+    hasIp ||= isIp;
+    found.push(name);
     if (LOWER.has(name)) continue;
-    if (layers[index + 1] === 'vxlan') found.add('vxlan');
-    break;
+    if (layers[index + 1] !== 'vxlan') break;
+    found.push('vxlan');
+    hasIp = false;
   }
   return found;
 }

@@ -200,11 +200,3 @@ describe('DNS', () => {
     expect(dnsOf(answer, update, compressed)).toEqual([]);
   });
 });
-
-it('VXLAN is noted, and what is inside is not decoded', () => {
-  const inner = tcp(client, SYN, 1);
-  const outer: Endpoints = { from: '192.0.2.1', to: '192.0.2.2', sourcePort: 50_000, targetPort: 4789 };
-  const summary = summarise(pcap([udp(outer, concat(Uint8Array.of(8, 0, 0, 0, 0, 0, 1, 0), inner))]));
-  expect(summary.protocols).toEqual({ ethernet: 1, ipv4: 1, udp: 1, vxlan: 1 });
-  expect(summary.tcp.connections).toBe(0);
-});

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Status } from '../../collector/protocol.ts';
+import { until } from '../until.ts';
 import { signedHeaders } from '../vpc/signing.ts';
 import type { Sandbox } from './sandbox.ts';
 
@@ -73,12 +74,15 @@ export class Mirroring {
     return new Mirroring(sandbox, await sandbox.info());
   }
 
-  /** Sends a callback as CloudMonitor does. */
-  post(callback: Record<string, string>) {
-    return this.#sandbox.call(this.#info.cloudmonitorPath, {
-      method: 'POST',
-      body: new URLSearchParams(callback).toString(),
-      headers: { 'content-type': 'application/x-www-form-urlencoded; charset=UTF-8' },
+  /** Sends a callback as CloudMonitor does; again, as long as the answer is that it is not all done yet. */
+  post(callback: Record<string, string>): Promise<any> {
+    return until('the alert is dealt with', async () => {
+      const answer = await this.#sandbox.call(this.#info.cloudmonitorPath, {
+        method: 'POST',
+        body: new URLSearchParams(callback).toString(),
+        headers: { 'content-type': 'application/x-www-form-urlencoded; charset=UTF-8' },
+      });
+      return answer.body.pending !== true && answer;
     });
   }
 

@@ -1,23 +1,5 @@
-import { beforeDeadline } from '../../clock.ts';
-import type { TokenSource } from '../../identity.ts';
-import { once } from '../../once.ts';
-import { ProviderError } from '../provider.ts';
-import { codeOf, isTransient, toProviderError } from './errors.ts';
-import { KeySource, type Keys } from './keys.ts';
-import type { AlibabaSignIn } from './settings.ts';
-import type * as LazySdk from './vpc.lazy.ts';
-
-export type ApiOptions = {
-  signIn: AlibabaSignIn;
-  identity: TokenSource;
-  /** `host:port` that takes all calls, by plain http. */
-  endpoint: string | undefined;
-  /** Region whose address exchanges tokens for keys. */
-  home: string;
-  now: () => Date;
-  /** Aborts when that time is up. */
-  timeout: (ms: number) => AbortSignal;
-};
+import { Calls, type CallOptions } from './calls.ts';
+import { codeOf } from './errors.ts';
 
 /** A traffic mirror session as it is listed; of `enabled` and what belongs to it, what was asked for last. */
 export type MirrorSession = {
@@ -74,33 +56,19 @@ export type NetworkInterface = {
 
 type SessionQuery = { ids?: string[]; name?: string; source?: string; target?: string };
 
-const answerWithinMs = 10_000;
-// A call is made again so often for what passes, as long as its caller waits.
-const attempts = 4;
-const firstPauseMs = 200;
-const longestPauseMs = 5 * 60_000;
 const pageSize = 100;
 
-/** Calls of VPC (through @alicloud/vpc20160428), ECS and STS, each repeated with the same parameters for what passes. */
+/** What is called of VPC (through @alicloud/vpc20160428) and ECS, with answers in our own words. */
 export class AlibabaApi {
-  readonly #options: ApiOptions;
-  readonly #keys: KeySource;
-  readonly #sdk = once(() => import('./vpc.lazy.ts'));
-  readonly #pausedUntil = new Map<string, number>();
+  readonly #calls: Calls;
 
-  constructor(options: ApiOptions) {
-    this.#options = options;
-    this.#keys = new KeySource(
-      options.signIn,
-      options.identity,
-      (request, signal) => this.#assumeRole(request, signal),
-      options.now,
-    );
+  constructor(options: CallOptions) {
+    this.#calls = new Calls(options);
   }
 
-  /** Gets the SDK and the keys. */
-  async load(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#sdk(), this.#keys.get(signal)]);
+  /** Gets what the first call would otherwise wait for. */
+  load(): Promise<void> {
+    return this.#calls.load();
   }
 
   /** All sessions of a region that fit. */
@@ -108,7 +76,7 @@ export class AlibabaApi {
     const found: MirrorSession[] = [];
     let nextToken: string | undefined;
     do {
-      const body = await this.#vpc(region, 'ListTrafficMirrorSessions', signal, ({ vpc }, client) =>
+      const body = await this.#calls.vpc(region, 'ListTrafficMirrorSessions', signal, ({ vpc }, client) =>
         client.listTrafficMirrorSessions(
           new vpc.ListTrafficMirrorSessionsRequest({
             regionId: region,
@@ -147,7 +115,7 @@ export class AlibabaApi {
    */
   async createSession(region: string, session: NewSession, signal: AbortSignal, dryRun = false): Promise<string> {
     try {
-      const body = await this.#vpc(region, 'CreateTrafficMirrorSession', signal, ({ vpc }, client) =>
+      const body = await this.#calls.vpc(region, 'CreateTrafficMirrorSession', signal, ({ vpc }, client) =>
         client.createTrafficMirrorSession(
           new vpc.CreateTrafficMirrorSessionRequest({
             regionId: region,
@@ -183,7 +151,7 @@ export class AlibabaApi {
     clientToken: string,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#vpc(region, 'UpdateTrafficMirrorSessionAttribute', signal, ({ vpc }, client) =>
+    await this.#calls.vpc(region, 'UpdateTrafficMirrorSessionAttribute', signal, ({ vpc }, client) =>
       client.updateTrafficMirrorSessionAttribute(
         new vpc.UpdateTrafficMirrorSessionAttributeRequest({
           regionId: region,
@@ -197,7 +165,7 @@ export class AlibabaApi {
   }
 
   async deleteSession(region: string, id: string, clientToken: string, signal: AbortSignal): Promise<void> {
-    await this.#vpc(region, 'DeleteTrafficMirrorSession', signal, ({ vpc }, client) =>
+    await this.#calls.vpc(region, 'DeleteTrafficMirrorSession', signal, ({ vpc }, client) =>
       client.deleteTrafficMirrorSession(
         new vpc.DeleteTrafficMirrorSessionRequest({ regionId: region, clientToken, trafficMirrorSessionId: id }),
       ),
@@ -209,7 +177,7 @@ export class AlibabaApi {
     query: { id: string } | { name: string },
     signal: AbortSignal,
   ): Promise<MirrorFilter[]> {
-    const body = await this.#vpc(region, 'ListTrafficMirrorFilters', signal, ({ vpc }, client) =>
+    const body = await this.#calls.vpc(region, 'ListTrafficMirrorFilters', signal, ({ vpc }, client) =>
       client.listTrafficMirrorFilters(
         new vpc.ListTrafficMirrorFiltersRequest({
           regionId: region,
@@ -239,7 +207,7 @@ export class AlibabaApi {
       priority: i + 1,
       ipVersion: 'IPv4',
     });
-    const body = await this.#vpc(region, 'CreateTrafficMirrorFilter', signal, ({ vpc }, client) =>
+    const body = await this.#calls.vpc(region, 'CreateTrafficMirrorFilter', signal, ({ vpc }, client) =>
       client.createTrafficMirrorFilter(
         new vpc.CreateTrafficMirrorFilterRequest({
           regionId: region,
@@ -258,7 +226,7 @@ export class AlibabaApi {
   }
 
   async deleteFilter(region: string, id: string, clientToken: string, signal: AbortSignal): Promise<void> {
-    await this.#vpc(region, 'DeleteTrafficMirrorFilter', signal, ({ vpc }, client) =>
+    await this.#calls.vpc(region, 'DeleteTrafficMirrorFilter', signal, ({ vpc }, client) =>
       client.deleteTrafficMirrorFilter(
         new vpc.DeleteTrafficMirrorFilterRequest({ regionId: region, clientToken, trafficMirrorFilterId: id }),
       ),
@@ -275,162 +243,15 @@ export class AlibabaApi {
       'instance' in query
         ? { InstanceId: query.instance }
         : Object.fromEntries(query.ids.map((id, i) => [`NetworkInterfaceId.${i + 1}`, id]));
-    const body = await this.#call(region, 'DescribeNetworkInterfaces', signal, (sdk, keys) => {
-      const address = region === 'cn-hangzhou' ? 'ecs-cn-hangzhou.aliyuncs.com' : `ecs.${region}.aliyuncs.com`;
-      const query = { RegionId: region, MaxResults: '100', ...parameters };
-      return this.#rpc(sdk, region, keys, address, {
-        action: 'DescribeNetworkInterfaces',
-        version: '2014-05-26',
-        query,
-      });
-    });
-    return readInterfaces(body);
+    const address = region === 'cn-hangzhou' ? 'ecs-cn-hangzhou.aliyuncs.com' : `ecs.${region}.aliyuncs.com`;
+    const call = {
+      address,
+      action: 'DescribeNetworkInterfaces',
+      version: '2014-05-26',
+      query: { RegionId: region, MaxResults: '100', ...parameters },
+    };
+    return readInterfaces(await this.#calls.plain(region, call, signal));
   }
-
-  async #assumeRole(query: Record<string, string>, signal: AbortSignal): Promise<unknown> {
-    const { home } = this.#options;
-    const sdk = await this.#sdk();
-    const what = 'sign in to Alibaba Cloud';
-    try {
-      return await this.#repeated(home, 'AssumeRoleWithOIDC', signal, () =>
-        this.#rpc(sdk, home, undefined, `sts.${home}.aliyuncs.com`, {
-          action: 'AssumeRoleWithOIDC',
-          version: '2015-04-01',
-          body: query,
-        }),
-      );
-    } catch (error) {
-      throw toProviderError(what, error);
-    }
-  }
-
-  /** A call of an API whose package is not among ours. */
-  async #rpc(
-    { core, vpc, RuntimeOptions }: Sdk,
-    region: string,
-    keys: Keys | undefined,
-    address: string,
-    call: { action: string; version: string; query?: Record<string, string>; body?: Record<string, string> },
-  ): Promise<unknown> {
-    const { Params, OpenApiRequest } = core.$OpenApiUtil;
-    const { action, version, query, body } = call;
-    // The client of VPC is one of any API but for the address.
-    const client = new vpc.default(
-      this.#clientConfig({ core }, region, keys ?? { id: 'none', secret: 'none' }, address),
-    );
-    const answer = (await client.callApi(
-      new Params({
-        action,
-        version,
-        protocol: 'HTTPS',
-        pathname: '/',
-        method: 'POST',
-        authType: keys ? 'AK' : 'Anonymous',
-        style: 'RPC',
-        reqBodyType: 'formData',
-        bodyType: 'json',
-      }),
-      new OpenApiRequest({ ...(query ? { query } : {}), ...(body ? { body } : {}) }),
-      new RuntimeOptions({}),
-    )) as { body?: unknown };
-    return answer.body;
-  }
-
-  async #vpc<T>(
-    region: string,
-    action: string,
-    signal: AbortSignal,
-    call: (sdk: Sdk, client: VpcClient) => Promise<{ body?: T }>,
-  ): Promise<T> {
-    return this.#call(region, action, signal, async (sdk, keys) => {
-      const client = new sdk.vpc.default(this.#clientConfig(sdk, region, keys, undefined));
-      const { body } = await call(sdk, client);
-      if (body === undefined) throw new SyntaxError('an answer without a body');
-      return body;
-    });
-  }
-
-  async #call<T>(
-    region: string,
-    action: string,
-    signal: AbortSignal,
-    call: (sdk: Sdk, keys: Keys) => Promise<T>,
-  ): Promise<T> {
-    const sdk = await this.#sdk();
-    return this.#repeated(region, action, signal, async () => {
-      try {
-        return await call(sdk, await this.#keys.get(signal));
-      } catch (error) {
-        const code = codeOf(error) ?? '';
-        // Keys that expire may have been taken back: new ones, once.
-        if (!/^Invalid(SecurityToken|AccessKeyId)/.test(code) || !this.#keys.forget()) throw error;
-        return call(sdk, await this.#keys.get(signal));
-      }
-    });
-  }
-
-  /**
-   * Makes a call until it is answered with something that does not pass, a few times at most and only as long as the signal lets it.
-   * Who is told to come later is kept from calling until then.
-   */
-  async #repeated<T>(region: string, action: string, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
-    const { now, timeout } = this.#options;
-    const key = `${region} ${action}`;
-    for (let attempt = 1, pauseMs = firstPauseMs; ; attempt++, pauseMs *= 3) {
-      const leftMs = (this.#pausedUntil.get(key) ?? 0) - now().getTime();
-      if (leftMs > 0)
-        throw new ProviderError(
-          'throttled',
-          `${action}: Alibaba Cloud asked to wait for another ${Math.ceil(leftMs / 1000)} s`,
-        );
-      const late = Symbol();
-      try {
-        const answer = await beforeDeadline<T | typeof late>(call(), late, signal);
-        if (answer === late) throw new ProviderError('unavailable', `${action}: no answer in time`);
-        return answer as T;
-      } catch (error) {
-        const { retryAfter } = error as { retryAfter?: unknown };
-        if (typeof retryAfter === 'number' && retryAfter > 0)
-          this.#pausedUntil.set(key, now().getTime() + Math.min(retryAfter, longestPauseMs));
-        if (signal.aborted || attempt >= attempts || !isTransient(error)) throw error;
-        const waitMs = typeof retryAfter === 'number' ? retryAfter : pauseMs;
-        // Whoever waits for this is told, rather than kept waiting for long.
-        if (waitMs > 3000) throw error;
-        await aborted(timeout(waitMs), signal);
-        if (signal.aborted) throw error;
-      }
-    }
-  }
-
-  #clientConfig({ core }: Pick<Sdk, 'core'>, region: string, keys: Keys, address: string | undefined) {
-    const { endpoint } = this.#options;
-    const host = endpoint ?? address;
-    return new core.$OpenApiUtil.Config({
-      accessKeyId: keys.id,
-      accessKeySecret: keys.secret,
-      ...(keys.token === undefined ? {} : { securityToken: keys.token }),
-      regionId: region,
-      ...(host === undefined ? {} : { endpoint: host }),
-      ...(endpoint === undefined ? {} : { protocol: 'http' }),
-      // The smaller of the two is how long an answer may take.
-      readTimeout: answerWithinMs,
-      connectTimeout: answerWithinMs,
-      userAgent: 'tripcap',
-    });
-  }
-}
-
-type Sdk = typeof LazySdk;
-type VpcClient = InstanceType<Sdk['vpc']['default']>;
-
-/** Done when one of the signals aborts. */
-function aborted(...signals: AbortSignal[]): Promise<void> {
-  return new Promise((done) => {
-    for (const signal of signals) {
-      if (signal.aborted) done();
-      else signal.addEventListener('abort', () => done(), { once: true });
-    }
-  });
 }
 
 type ListedInterface = {

@@ -1,3 +1,5 @@
+import { beforeDeadline } from '../../clock.ts';
+import { Problem } from '../../problem.ts';
 import { ProviderError, type ProviderErrorCode } from '../provider.ts';
 
 /**
@@ -109,6 +111,10 @@ const families: readonly (readonly [pattern: RegExp, meaning: Meaning])[] = [
   [/^IncorrectStatus\./, busy],
   [/^QuotaExceeded\./, quota(`A quota is exceeded. ${askQuota}.`)],
   [/^InvalidSecurityToken/, signIn('Compare the clock of the app with the real time.')],
+  [
+    /^AuthenticationFail\./,
+    signIn('See that the identity provider of the role trusts the issuer: docs/permissions.md.'),
+  ],
   [/^(Forbidden|NoPermission)/, denied('Give the RAM role the actions of docs/permissions.md.')],
 ];
 
@@ -137,15 +143,35 @@ export function isTransient(error: unknown): boolean {
   return typeof statusCode !== 'number' || statusCode >= 500;
 }
 
+/** The mirror target takes no more: another one may. */
+export function isFull(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'QuotaExceeded.SourceNumPerTarget' || code === 'QuotaExceeded.SlbRelatedSession';
+}
+
 /** Whether a call that failed may have been carried out all the same. */
 export function mayBeDone(error: unknown): boolean {
   const { statusCode } = (error ?? {}) as SdkError;
   return typeof statusCode !== 'number' || statusCode >= 500;
 }
 
-/** Turns what the SDK throws into a ProviderError, by code and never by the words. */
+/** Whatever goes wrong, and that nothing came of it before the signal aborted, is told as a ProviderError. */
+export async function told<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  const late = Symbol();
+  try {
+    const answer = signal.aborted ? late : await beforeDeadline<T | typeof late>(work(), late, signal);
+    if (answer !== late) return answer as T;
+  } catch (error) {
+    throw toProviderError(what, error);
+  }
+  throw new ProviderError('unavailable', `${what}: no answer in time`);
+}
+
+/** Turns what the SDK throws, or storage, into a ProviderError; by code and never by the words. */
 export function toProviderError(what: string, error: unknown): ProviderError {
   if (error instanceof ProviderError) return error;
+  if (error instanceof Problem && error.code === 'storage-unavailable')
+    return new ProviderError('unavailable', `${what}: ${error.message}`, error);
   const { name, statusCode } = (error ?? {}) as SdkError;
   const code = codeOf(error);
   if (code === undefined) {
@@ -175,6 +201,6 @@ function wordsOf(error: unknown): string {
 export function redacted(text: string): string {
   return text
     .replaceAll(/https?:\/\/\S+/g, (url) => (URL.canParse(url) ? new URL(url).host : '(url)'))
-    .replace(/(server )?string to sign is.*/is, '(what was signed is left out)')
+    .replace(/(server )?(string ?to ?sign|canonical ?request) is.*/is, '(what was signed is left out)')
     .replaceAll(/(security-?token|signature|access-?key-?\w*)(["']?\s*[:=]\s*)\S+/gi, '$1$2***');
 }

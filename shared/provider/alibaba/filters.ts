@@ -49,12 +49,12 @@ function reversed(rule: MirrorRule): MirrorRule {
   };
 }
 
-/** `443`, `8000-8080` or `80;443`; `-1/-1` is any. */
+/** `443`, `8000-8080` or `80;443`; `-1/-1` is any. The cloud counts from 1: a range from 0 begins there. */
 function portsOf(text: string | undefined): string[] {
   return partsOf(text).map((part) => {
     if (part === '') return '-1/-1';
-    const [from = '', to = from] = part.split('-');
-    return `${from}/${to}`;
+    const [from = '', to = from] = part.split('-').map(Number);
+    return `${from || 1}/${to}`;
   });
 }
 
@@ -77,7 +77,7 @@ function blocksBetween(from: number, to: number): string[] {
   const blocks: string[] = [];
   for (let start = from; start <= to;) {
     let size = 1;
-    while (start % (size * 2) === 0 && start + size * 2 - 1 <= to && size < 2 ** 31) size *= 2;
+    while (start % (size * 2) === 0 && start + size * 2 - 1 <= to) size *= 2;
     blocks.push(`${toAddress(start)}/${32 - Math.log2(size)}`);
     start += size;
   }

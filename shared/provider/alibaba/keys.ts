@@ -6,10 +6,12 @@ import type { AlibabaSignIn } from './settings.ts';
 export type Keys = { id: string; secret: string; token?: string };
 
 /** Exchanges an identity token for keys of a role; the cloud's answer as it is. */
-export type AssumeRole = (
-  request: { OIDCProviderArn: string; RoleArn: string; RoleSessionName: string; OIDCToken: string },
-  signal: AbortSignal,
-) => Promise<unknown>;
+export type AssumeRole = (request: {
+  OIDCProviderArn: string;
+  RoleArn: string;
+  RoleSessionName: string;
+  OIDCToken: string;
+}) => Promise<unknown>;
 
 type Kept = { keys: Keys; until: number };
 
@@ -33,12 +35,12 @@ export class KeySource {
     this.#now = now;
   }
 
-  async get(signal: AbortSignal): Promise<Keys> {
+  async get(): Promise<Keys> {
     if (this.#signIn.kind === 'access-key') return { id: this.#signIn.id, secret: this.#signIn.secret };
     const now = this.#now().getTime();
     const left = (this.#kept?.until ?? 0) - now;
     if (this.#kept && left > renewBeforeMs) return this.#kept.keys;
-    this.#asking ??= this.#renew(this.#signIn, signal).finally(() => (this.#asking = undefined));
+    this.#asking ??= this.#renew(this.#signIn).finally(() => (this.#asking = undefined));
     try {
       return (await this.#asking).keys;
     } catch (error) {
@@ -48,34 +50,34 @@ export class KeySource {
     }
   }
 
-  /** They were refused: the next ones are new, if there are others to be had. True when there may be. */
-  forget(): boolean {
-    this.#kept = undefined;
+  /** These were refused: the next ones are new, if there are others to be had. True when there may be. */
+  forget(refused: Keys): boolean {
+    if (this.#kept?.keys === refused) this.#kept = undefined;
     return this.#signIn.kind === 'role';
   }
 
-  async #renew(role: AlibabaSignIn & { kind: 'role' }, signal: AbortSignal): Promise<Kept> {
-    let token: string;
+  async #renew(role: AlibabaSignIn & { kind: 'role' }): Promise<Kept> {
+    const answer = await this.#assumeRole({
+      OIDCProviderArn: role.providerArn,
+      RoleArn: role.roleArn,
+      RoleSessionName: sessionName,
+      OIDCToken: await this.#tokenFor(role.audience),
+    });
+    this.#kept = readKeys(answer, this.#now().getTime());
+    return this.#kept;
+  }
+
+  async #tokenFor(audience: string): Promise<string> {
     try {
-      ({ token } = await this.#identity.getToken(`${role.audience}/.default`));
+      return (await this.#identity.getToken(`${audience}/.default`)).token;
     } catch (error) {
+      const { name, message } = error as Error;
       throw new ProviderError(
-        'unauthenticated',
-        `sign in to Alibaba Cloud: no token of the managed identity for ${role.audience}: ${(error as Error).message}`,
+        name === 'IdentityError' ? 'unauthenticated' : 'unavailable',
+        `sign in to Alibaba Cloud: no token of the managed identity for ${audience}: ${message}`,
         error,
       );
     }
-    const answer = await this.#assumeRole(
-      {
-        OIDCProviderArn: role.providerArn,
-        RoleArn: role.roleArn,
-        RoleSessionName: sessionName,
-        OIDCToken: token,
-      },
-      signal,
-    );
-    this.#kept = readKeys(answer, this.#now().getTime());
-    return this.#kept;
   }
 }
 

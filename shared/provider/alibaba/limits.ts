@@ -1,10 +1,11 @@
-import type { CaptureRequest, Limits } from '../provider.ts';
+import { checkFilterValues } from '../filter-values.ts';
+import type { CaptureFilter, CaptureRequest, Limits } from '../provider.ts';
 import { toRules } from './filters.ts';
 
 // Of a filter, in each direction.
 const mostRules = 10;
 /** Of packets that are mirrored, in bytes. */
-export const packetLengths = { least: 64, most: 8500 };
+export const packetLengths = { least: 64, usual: 1500, most: 8500 };
 // Two are our own.
 const mostTags = 18;
 
@@ -15,8 +16,8 @@ type Alibaba = NonNullable<CaptureRequest['alibaba']>;
  * fault in a rule is found when the rule is read. One sentence per fault.
  */
 export function checkMirror({ alibaba, filters = [] }: CaptureRequest): string[] {
-  if (alibaba === undefined) return [];
-  const faults: string[] = [];
+  const faults = checkFilterValues(filters);
+  if (alibaba === undefined) return faults;
   const within = (name: 'priority' | 'virtualNetworkId' | 'packetLength', least: number, most: number): void => {
     const value = alibaba[name];
     if (value !== undefined && (!Number.isInteger(value) || value < least || value > most))
@@ -52,18 +53,27 @@ export function checkMirror({ alibaba, filters = [] }: CaptureRequest): string[]
 
 /** What is wrong besides, when the target is one of Alibaba Cloud. */
 export function checkForMirror(capture: CaptureRequest, { sizeBytes, durationSeconds }: Limits): string[] {
-  const faults = checkMirror(capture);
+  const { filters = [] } = capture;
+  const faults = [...checkMirror(capture), ...portFaults(filters)];
   // A file has a header of 24 bytes.
   if (!Number.isInteger(sizeBytes) || sizeBytes < 1)
     faults.push(`the size must be at least 1 byte; it is ${sizeBytes}`);
   if (!Number.isInteger(durationSeconds) || durationSeconds < 1)
     faults.push(`the duration must be at least 1 second; it is ${durationSeconds} s`);
-  const { ingress } = toRules(capture.filters ?? []);
+  const { ingress } = toRules(checkFilterValues(filters).length > 0 ? [] : filters);
   if (ingress.length > mostRules)
     faults.push(
       `the filters make ${ingress.length} mirror rules each way, and ${mostRules} is the most: use fewer values, or ranges that are whole CIDR blocks`,
     );
   return faults;
+}
+
+function portFaults(filters: readonly CaptureFilter[]): string[] {
+  return filters.flatMap((filter, i) =>
+    (['localPort', 'remotePort'] as const)
+      .filter((name) => (filter[name] ?? '').split(';').some((part) => /^0+(-0+)?$/.test(part)))
+      .map((name) => `filters[${i}].${name} is port 0, which traffic mirroring does not know`),
+  );
 }
 
 function modeFaults({ mode, ...asked }: Alibaba, hasFilters: boolean): string[] {

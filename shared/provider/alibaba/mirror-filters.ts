@@ -4,6 +4,7 @@ import { sessionName } from '../session-name.ts';
 import type { AlibabaApi } from './api.ts';
 import { codeOf } from './errors.ts';
 import { everything, toRules, type FilterRules } from './filters.ts';
+import { elapsed } from './pause.ts';
 import type { MirrorPlace } from './settings.ts';
 
 /** A filter that is there, or one that is made when it is not; `own`: for one run, and removed with it. */
@@ -81,7 +82,7 @@ export class MirrorFilters {
     for (;;) {
       const [made] = await this.#api.filters(region, { id }, signal);
       if (made?.status === 'Created') return id;
-      await this.#pause();
+      await elapsed(this.#options.timeout(settlePauseMs), signal);
       if (signal.aborted) throw new ProviderError('conflict', `Filter ${filter.name} is not ready yet`);
     }
   }
@@ -102,10 +103,5 @@ export class MirrorFilters {
       }
     }
     return found.length === 0;
-  }
-
-  #pause(): Promise<void> {
-    const pause = this.#options.timeout(settlePauseMs);
-    return new Promise((done) => pause.addEventListener('abort', () => done(), { once: true }));
   }
 }

@@ -40,22 +40,32 @@ export function refuseTakenSource(
     );
 }
 
-/** The first place whose target has room for one more source; with the sessions that go there. */
+/** A place, and the sessions that go there as far as the cloud lists them. */
+export type Candidate = { place: MirrorPlace; sessions: readonly MirrorSession[] };
+
+/** The first place whose target has room for the sources of one more run: what is only written down yet has its room already. */
 export function choosePlace(
-  places: readonly MirrorPlace[],
-  ofTargets: readonly (readonly MirrorSession[])[],
-  name: string,
-): { place: MirrorPlace; sessions: readonly MirrorSession[] } {
-  const counts = places.map((place, i) => {
-    const sessions = (ofTargets[i] ?? []).filter((one) => one.name !== name);
-    return { place, sessions, sources: sessions.reduce((sum, one) => sum + one.sources.length, 0) };
+  candidates: readonly Candidate[],
+  { sessions: announced, reserved }: Pick<Register, 'sessions' | 'reserved'>,
+  { run, name, sources }: { run: string; name: string; sources: number },
+): MirrorPlace {
+  const counts = candidates.map(({ place, sessions }) => {
+    const listed = sessions.filter((one) => one.name !== name);
+    const isListed = (text: string) => listed.some((one) => one.id === text || one.name === text);
+    const written = [
+      ...announced.filter((one) => one.target === place.mirrorTargetId && one.run !== run && !isListed(one.session)),
+      ...reserved
+        .filter(
+          (one) => one.session.targetId === place.mirrorTargetId && one.run !== run && !isListed(one.session.name),
+        )
+        .map((one) => one.session),
+    ];
+    const count = [...listed, ...written].reduce((sum, one) => sum + one.sources.length, 0);
+    return { place, count };
   });
-  // Where it is already it stays.
-  const free =
-    counts.find((_, i) => ofTargets[i]?.some((one) => one.name === name)) ??
-    counts.find(({ place, sources }) => sources < place.maxSources);
-  if (free) return free;
-  const full = counts.map(({ place, sources }) => `${place.mirrorTargetId} has ${sources} of ${place.maxSources}`);
+  const free = counts.find(({ place, count }) => count + sources <= place.maxSources);
+  if (free) return free.place;
+  const full = counts.map(({ place, count }) => `${place.mirrorTargetId} has ${count} of ${place.maxSources}`);
   throw new ProviderError(
     'quota',
     `No mirror target has room for another source: ${full.join('; ')}`,
@@ -64,21 +74,28 @@ export function choosePlace(
   );
 }
 
-/** The session to enable: the one that is named, else the only one that is prepared for the source. */
+/**
+ * The session to enable: the one that is named, else the only one that is prepared for the source and free. Those that are made for
+ * runs are not to be had.
+ */
 export function chooseEnabled(
   ofSource: readonly MirrorSession[],
   places: readonly MirrorPlace[],
   named: string | undefined,
-  { source, run, register }: { source: string; run: string; register: Register },
+  { source, run, register, installation }: { source: string; run: string; register: Register; installation: string },
 ): { session: MirrorSession; place: MirrorPlace } {
   const no = (detail: string, next?: string) => new ProviderError('invalid', detail, undefined, next);
   const placeOf = (one: MirrorSession) => places.find((place) => place.mirrorTargetId === one.targetId);
-  const userOf = (one: MirrorSession) =>
-    register.sessions.find((known) => known.session === one.id && known.run !== run);
+  const makerOf = (one: MirrorSession) => sessionName.parse(installation, one.name);
+  const userOf = (one: MirrorSession) => register.sessions.find((known) => known.session === one.id)?.run;
+  const isFree = (one: MirrorSession) => userOf(one) === undefined && !one.enabled;
+
   const fitting = ofSource.filter((one) =>
-    named === undefined ? placeOf(one) !== undefined && (!one.enabled || ours(one, run, register)) : one.id === named,
+    named === undefined ? placeOf(one) !== undefined && makerOf(one) === undefined : one.id === named,
   );
-  const [session, other] = fitting;
+  const [free, other] = fitting.filter(isFree);
+  // What it uses already, whoever asked before; else a free one; else one that tells why there is none.
+  const session = fitting.find((one) => userOf(one) === run) ?? free ?? fitting[0];
   if (!session)
     throw no(
       named === undefined
@@ -86,11 +103,9 @@ export function chooseEnabled(
         : `Session ${named} does not have ${source} as a source`,
       `Make a session with ${source} as a source and the collector as target, and leave it disabled.`,
     );
-  if (other)
-    throw no(
-      `Several mirror sessions are prepared for ${source}: ${fitting.map((one) => one.id).join(', ')}`,
-      'Name one of them in alibaba.sessionId.',
-    );
+  const maker = makerOf(session);
+  if (maker !== undefined)
+    throw no(`Session ${session.id} was made for run ${maker}, and goes with it`, 'Name another one, or none.');
   const place = placeOf(session);
   if (!place)
     throw no(
@@ -98,24 +113,34 @@ export function chooseEnabled(
       'Give it a mirror target with a collector behind it.',
     );
   const user = userOf(session);
-  if (user)
+  if (user !== undefined && user !== run)
     throw new ProviderError(
       'mirrored-already',
-      `Session ${session.id} is in use by run ${user.run}`,
+      `Session ${session.id} is in use by run ${user}`,
       undefined,
       'Wait until that run is over, or stop it.',
     );
-  if (session.enabled && !ours(session, run, register))
+  if (session.enabled && user === undefined)
     throw new ProviderError(
       'mirrored-already',
       `Session ${session.id} is enabled already, and not by us`,
       undefined,
       'Disable it: a session that is enabled for a run is disabled at its end.',
     );
+  if (other && user === undefined)
+    throw no(
+      `Several mirror sessions are prepared for ${source}: ${fitting
+        .filter(isFree)
+        .map((one) => one.id)
+        .join(', ')}`,
+      'Name one of them in alibaba.sessionId.',
+    );
+  if (session.businessStatus !== 'Normal')
+    throw new ProviderError(
+      'account',
+      `Session ${session.id} is ${session.businessStatus}: the account is in arrears`,
+      undefined,
+      'Settle what the Alibaba Cloud account owes: traffic mirroring is locked until then.',
+    );
   return { session, place };
-}
-
-/** Enabled for this very run, by whoever asked before. */
-function ours(session: MirrorSession, run: string, register: Register): boolean {
-  return register.sessions.some((known) => known.session === session.id && known.run === run);
 }

@@ -17,6 +17,8 @@ export type Register = Omit<SessionList, 'sessions'> & {
 
 export type RegisteredSession = ExpectedSession & {
   mode: 'create' | 'enable';
+  /** Id of the mirror target. */
+  target: string;
   priority: number;
   /** When it was told to capture. ISO 8601. */
   enabledAt?: string | undefined;
@@ -58,16 +60,13 @@ export class RegisterFile {
   async #update(change: (register: Register) => Register | undefined): Promise<Register> {
     for (let attempt = 0; attempt < tries; attempt++) {
       const found = await this.#documents.read(LIST_BLOB);
-      const before = parse(found?.text);
+      const now = this.#now();
+      const stored = parse(found?.text);
+      const isFresh = ({ at }: { at: string }) => now.getTime() - Date.parse(at) < retiredMs;
+      const before = { ...stored, retired: stored.retired.filter(isFresh) };
       const after = change(before);
       if (after === undefined) return before;
-      const now = this.#now();
-      const next: Register = {
-        ...after,
-        pollSeconds,
-        writtenAt: now.toISOString(),
-        retired: after.retired.filter((one) => now.getTime() - Date.parse(one.at) < retiredMs),
-      };
+      const next: Register = { ...after, pollSeconds, writtenAt: now.toISOString() };
       if (await this.#documents.write(LIST_BLOB, JSON.stringify(next, null, 1), found?.etag)) return next;
     }
     throw new ProviderError('unavailable', `The list of mirror sessions (${LIST_BLOB}) is written by too many at once`);

@@ -1,13 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { ProviderError, type Limits } from '../provider.ts';
 import type { AlibabaApi, MirrorSession, NewSession } from './api.ts';
-import { codeOf, isTransient, mayBeDone, toProviderError } from './errors.ts';
+import { codeOf, isFull, isTransient, mayBeDone } from './errors.ts';
 import type { MirrorFilters, WantedFilter } from './mirror-filters.ts';
-import type { Source } from './plan.ts';
-import { freePriority, freeVni, takenIn, type RegisteredSession, type RegisterFile } from './register.ts';
+import { choosePlace, type Candidate, type Source } from './plan.ts';
+import {
+  freePriority,
+  freeVni,
+  takenIn,
+  type Register,
+  type RegisteredSession,
+  type RegisterFile,
+} from './register.ts';
+
+type Chosen = 'clientToken' | 'filterId' | 'vni' | 'priority' | 'sources' | 'targetId' | 'targetType';
 
 /** What is asked of a session that is made, but for what is chosen when it is. */
-export type NewMirror = Omit<NewSession, 'clientToken' | 'filterId' | 'vni' | 'priority' | 'sources'>;
+export type NewMirror = Omit<NewSession, Chosen>;
 
 /** A start that was looked into and only needs to be carried out. */
 export type Plan = {
@@ -21,27 +30,22 @@ type CreatePlan = {
   mode: 'create';
   filter: WantedFilter;
   wish: { priority?: number | undefined; vni?: number | undefined };
-  /** Network numbers of the other sessions of its target. */
-  vnis: number[];
+  /** Where it may go. */
+  candidates: readonly Candidate[];
   session: NewMirror;
   /** Asked for before, and there. */
   existing: MirrorSession | undefined;
 };
 
+/** What the cloud does not take, since others have it. */
+type Refused = { priorities: Set<number>; targets: Set<string> };
+
+/** What is known of a session that was asked for. */
+type Made = Pick<MirrorSession, 'id' | 'status' | 'vni' | 'priority' | 'targetId'>;
+
 // A session that is never enabled must not stay in the list for ever.
 const startAllowanceMs = 15 * 60_000;
-const priorityTries = 10;
-
-// What is not asked about a session that was just made.
-const unlisted = {
-  status: 'Creating',
-  businessStatus: 'Normal',
-  enabled: false,
-  filterId: '',
-  targetId: '',
-  targetType: '',
-  sources: [],
-};
+const tries = 10;
 
 /** Makes sessions for runs, each once, and tells the collector before the first packet comes. */
 export class Starting {
@@ -58,59 +62,31 @@ export class Starting {
   }
 
   /** The session, disabled, and in the list that the collector reads. */
-  async start(plan: Plan, signal: AbortSignal): Promise<MirrorSession> {
-    const made = plan.existing ?? (await this.#create(plan as Plan & CreatePlan, signal));
+  async start(plan: Plan, signal: AbortSignal): Promise<Made> {
+    const made = plan.mode === 'enable' ? plan.existing : (plan.existing ?? (await this.#create(plan, signal)));
     await this.#announce(plan, made);
     return made;
   }
 
-  /** What the cloud has against such a session, where that can be found out by a dry run; undefined when nothing is known. */
-  async tryOut(
-    region: string,
-    filter: WantedFilter,
-    session: NewMirror,
-    source: Source,
-    signal: AbortSignal,
-  ): Promise<ProviderError | undefined> {
-    const filterId = this.#filters.known(region, filter);
-    if (filterId === undefined) return undefined;
-    const numbers = {
-      vni: freeVni(new Set(), undefined, Math.random),
-      priority: freePriority(new Set(), undefined, Math.random),
-    };
-    const whole = { ...session, ...numbers, filterId, sources: [source.eni], clientToken: randomUUID() };
-    try {
-      await this.#api.createSession(region, whole, signal, true);
-      return undefined;
-    } catch (error) {
-      // Nothing that it says of these numbers, or of this moment, counts.
-      const passes =
-        codeOf(error) === 'IllegalParam.Priority' || isTransient(error) || toProviderError('', error).retry;
-      return passes ? undefined : toProviderError('start the mirror session', error);
-    }
-  }
-
   /** Asks for the session; what is asked for is written down before, so that whoever asks again asks for the same. */
-  async #create(plan: Plan & CreatePlan, signal: AbortSignal): Promise<MirrorSession> {
+  async #create(plan: Plan & CreatePlan, signal: AbortSignal): Promise<Made> {
     const { run, region } = plan;
-    // Made before, and not listed yet.
-    const announced = (await this.#register.read()).sessions.find((one) => one.run === run);
-    if (announced) {
-      const { session: id, vni, priority } = announced;
-      return { ...unlisted, id, name: plan.session.name, vni, priority };
-    }
+    const announced = announcedIn(await this.#register.read(), run);
+    if (announced) return announced;
     const filterId = await this.#filters.ensure(region, plan.filter, signal);
-    const refused = new Set<number>();
+    const refused: Refused = { priorities: new Set(), targets: new Set() };
     for (let attempt = 1; ; attempt++) {
       const wanted = await this.#reserve(plan, filterId, refused);
+      if ('id' in wanted) return wanted;
       try {
         const id = await this.#api.createSession(region, wanted, signal);
-        return { ...unlisted, id, name: wanted.name, vni: wanted.vni, priority: wanted.priority };
+        return { ...wanted, id, status: 'Creating' };
       } catch (error) {
-        if (codeOf(error) === 'IllegalParam.Priority' && attempt < priorityTries) {
-          refused.add(wanted.priority);
-          continue;
-        }
+        const isTaken = codeOf(error) === 'IllegalParam.Priority';
+        if (isTaken) refused.priorities.add(wanted.priority);
+        if (isFull(error)) refused.targets.add(wanted.targetId);
+        const hasOther = isTaken || (isFull(error) && refused.targets.size < plan.candidates.length);
+        if (hasOther && attempt < tries) continue;
         // Nothing came of it, and nothing will.
         if (!isTransient(error) && !mayBeDone(error)) await this.forget(run, region).catch(() => undefined);
         throw error;
@@ -118,36 +94,45 @@ export class Starting {
     }
   }
 
-  /** What to ask for: what was written down for the run, else something that is free; another priority when that was refused. */
-  async #reserve(plan: Plan & CreatePlan, filterId: string, refused: ReadonlySet<number>): Promise<NewSession> {
-    const { run, region, wish, sources } = plan;
-    let wanted: NewSession | undefined;
+  /**
+   * What to ask for: what was written down for the run, else something that is free; something else when that was refused. The session
+   * itself when somebody else has come first.
+   */
+  async #reserve(plan: Plan & CreatePlan, filterId: string, refused: Refused): Promise<NewSession | Made> {
+    const { run, region, wish, sources, session, candidates } = plan;
+    const possible = candidates.filter(({ place }) => !refused.targets.has(place.mirrorTargetId));
+    const listedVnis = candidates.flatMap((one) => one.sessions.map(({ vni }) => vni));
+    let wanted: NewSession | Made | undefined;
     await this.#register.update((register) => {
+      wanted = announcedIn(register, run);
+      if (wanted) return undefined;
       const kept = register.reserved.find((one) => one.run === run)?.session;
-      if (kept && !refused.has(kept.priority)) {
+      if (kept && !refused.priorities.has(kept.priority) && !refused.targets.has(kept.targetId)) {
         wanted = kept;
         return undefined;
       }
+      const place = choosePlace(possible, register, { run, name: session.name, sources: sources.length });
       const taken = takenIn(register, region, run);
-      const priority = freePriority(new Set([...taken.priorities, ...refused]), wish.priority, Math.random);
-      const vni = kept?.vni ?? freeVni(new Set([...taken.vnis, ...plan.vnis]), wish.vni, Math.random);
-      wanted = {
-        ...plan.session,
-        clientToken: `create-${run}-${priority}`,
+      const anew: NewSession = {
+        ...session,
+        clientToken: randomUUID(),
         filterId,
+        targetId: place.mirrorTargetId,
+        targetType: place.mirrorTargetType,
         sources: sources.map((one) => one.eni),
-        vni,
-        priority,
+        vni: kept?.vni ?? freeVni(new Set([...taken.vnis, ...listedVnis]), wish.vni, Math.random),
+        priority: freePriority(new Set([...taken.priorities, ...refused.priorities]), wish.priority, Math.random),
       };
+      wanted = anew;
       const others = register.reserved.filter((one) => one.run !== run);
-      return { ...register, reserved: [...others, { run, region, session: wanted }] };
+      return { ...register, reserved: [...others, { run, region, session: anew }] };
     });
     if (!wanted) throw new Error('nothing was reserved');
     return wanted;
   }
 
   /** Tells the collector, before the first packet comes. */
-  async #announce({ run, region, sources, limits, mode }: Plan, made: MirrorSession): Promise<void> {
+  async #announce({ run, region, sources, limits, mode }: Plan, made: Made): Promise<void> {
     const until = this.#now().getTime() + limits.durationSeconds * 1000 + startAllowanceMs;
     const entry: RegisteredSession = {
       run,
@@ -158,6 +143,7 @@ export class Starting {
       maxBytes: limits.sizeBytes,
       until: new Date(until).toISOString(),
       mode,
+      target: made.targetId,
       priority: made.priority,
     };
     await this.#register.update((register) => {
@@ -191,4 +177,12 @@ export class Starting {
       };
     });
   }
+}
+
+/** What was made for a run before; it may not be listed yet. */
+function announcedIn({ sessions }: Register, run: string): Made | undefined {
+  const entry = sessions.find((one) => one.run === run);
+  if (!entry) return undefined;
+  const { session: id, vni, priority, target: targetId } = entry;
+  return { id, status: 'Creating', vni, priority, targetId };
 }

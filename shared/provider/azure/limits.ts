@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { isLoopback } from '../../config.ts';
+import { checkFilterValues } from '../filter-values.ts';
 import type { CaptureRequest, Limits } from '../provider.ts';
 
 /**
@@ -24,21 +24,7 @@ export function checkCapture(capture: CaptureRequest, limits: Limits): string[] 
   if (snap !== undefined && (!Number.isInteger(snap) || snap < 0 || snap > 4_294_967_295)) {
     faults.push(`bytesToCapturePerPacket must be from 0 (the whole packet) to 4294967295; it is ${snap}`);
   }
-  capture.filters?.forEach((filter, i) => {
-    for (const name of ['localIPAddress', 'remoteIPAddress'] as const) {
-      const fault = filter[name] ? valueFault(filter[name], (part) => isIP(part) === 4, addressOrder) : undefined;
-      if (fault)
-        faults.push(
-          `filters[${i}].${name} ${fault}; write 10.0.0.4, 10.0.0.4-10.0.0.9 or 10.0.0.4;10.0.0.7 (IPv4, no CIDR)`,
-        );
-    }
-    for (const name of ['localPort', 'remotePort'] as const) {
-      const fault = filter[name]
-        ? valueFault(filter[name], (part) => /^\d{1,5}$/.test(part) && Number(part) <= 65_535, Number)
-        : undefined;
-      if (fault) faults.push(`filters[${i}].${name} ${fault}; write 443, 8000-8080 or 80;443`);
-    }
-  });
+  faults.push(...checkFilterValues(capture.filters));
   const location = capture.azure?.storageLocation;
   for (const name of ['filePath', 'localPath'] as const) {
     const fault = location?.[name] === undefined ? undefined : pathFault(location[name]);
@@ -118,29 +104,6 @@ export function checkScope({ azure }: CaptureRequest, kind: 'vm' | 'scale-set' |
   if (kind !== 'scale-set') return ['azure.scope names instances of a scale set, and the target is none'];
   const both = instanceIds(include).filter((id) => instanceIds(exclude).includes(id));
   return both.length === 0 ? [] : [`azure.scope both includes and excludes instance ${both.join(', ')}`];
-}
-
-/** One value, one range `a-b`, or a list `a;b;` (no mixing, one range only): the forms that the service documents. */
-function valueFault(
-  text: string,
-  valid: (part: string) => boolean,
-  order: (part: string) => number,
-): string | undefined {
-  if (text.includes('-')) {
-    const parts = text.split('-');
-    const [from = '', to = ''] = parts;
-    if (parts.length !== 2 || !valid(from) || !valid(to)) return `"${text}" is not a range of two valid values`;
-    return order(from) <= order(to) ? undefined : `"${text}" runs backwards`;
-  }
-  const wrong = text
-    .replace(/;$/, '')
-    .split(';')
-    .find((part) => !valid(part));
-  return wrong === undefined ? undefined : `"${text}" holds "${wrong}", which is not valid`;
-}
-
-function addressOrder(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
 }
 
 function isBlobUrl(text: string): boolean {

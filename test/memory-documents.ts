@@ -1,0 +1,17 @@
+import type { Documents } from '../shared/storage/document.ts';
+
+/** Documents in memory; test/storage/document.test.ts holds them to the same contract as blobs. */
+export class MemoryDocuments implements Documents {
+  readonly #documents = new Map<string, { text: string; etag: string }>();
+  #writes = 0;
+
+  async read(name: string): Promise<{ text: string; etag: string } | undefined> {
+    return this.#documents.get(name);
+  }
+
+  async write(name: string, text: string, etag: string | undefined): Promise<boolean> {
+    if (this.#documents.get(name)?.etag !== etag) return false;
+    this.#documents.set(name, { text, etag: String(++this.#writes) });
+    return true;
+  }
+}
