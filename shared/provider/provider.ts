@@ -105,6 +105,8 @@ export type Observation =
       session: Session;
       cause: EndCause;
       reason?: string | undefined;
+      /** A part of ours has ended it, at a limit. */
+      byUs?: true | undefined;
       /** Why it had better not be enabled yet. */
       waitingFor?: string | undefined;
     }

@@ -195,9 +195,10 @@ export class Lifecycle {
         await this.#apply(run.id, { type: 'observe', seen, looked: run.state });
         const ticked = await this.#apply(run.id, { type: 'tick' });
         if (seen.phase !== 'ready' || ticked.state !== 'starting') return ticked;
-        return seen.waitingFor === undefined
-          ? this.#enable(ticked, provider)
-          : this.#apply(run.id, { type: 'delay', detail: seen.waitingFor });
+        if (seen.waitingFor === undefined) return this.#enable(ticked, provider);
+        // Whoever made it may have died before all was told to those who are waited for.
+        const isStale = ticked.askedAt === run.askedAt && this.#since(ticked.askedAt) >= times.startRetryMs;
+        return isStale ? this.#start(ticked) : this.#apply(run.id, { type: 'delay', detail: seen.waitingFor });
       }
       case 'running':
       case 'stopping': {

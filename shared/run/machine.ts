@@ -169,7 +169,7 @@ function observe(
       if (looked === 'starting') return known;
       if (run.enableAskedAt === undefined && run.startedAt === undefined)
         return neverRan({ ...known, stoppedAt: at }, 'It was stopped before it was told to capture', at);
-      return ended(known, startedAt ?? run.enableAskedAt ?? at, seen.cause, seen.reason, at);
+      return ended(known, startedAt ?? run.enableAskedAt ?? at, seen.cause, seen.reason, at, seen.byUs);
     case 'refused':
       return run.startedAt === undefined
         ? failWith(
@@ -260,14 +260,23 @@ const endReasons: Record<EndCause, { reason: StopReason; say: string }> = {
   unknown: { reason: 'cloud', say: 'The cloud ended it without a reason that is known' },
 };
 
-function ended(run: Run, startedAt: string, cause: EndCause, word: string | undefined, at: string): Run {
+function ended(
+  run: Run,
+  startedAt: string,
+  cause: EndCause,
+  word: string | undefined,
+  at: string,
+  byUs: boolean = false,
+): Run {
   const { reason } = endReasons[cause];
+  const by = byUs ? ('tripcap' as const) : ('cloud' as const);
   const errors = run.session?.errors ?? [];
-  const say = run.stop !== undefined && cause === 'stopped' ? 'It is stopped' : endReasons[cause].say;
+  const isAsked = run.stop !== undefined && cause === 'stopped';
+  const say = isAsked ? 'It is stopped' : byUs ? 'It is stopped at its limit' : endReasons[cause].say;
   const told = [say, word && `(${word})`, errors.length > 0 && `: ${errors.join(', ')}`].filter(Boolean).join(' ');
   const detail = told.slice(0, 500);
   // Whoever asked for the end first gave its reason; the cloud's own error is worth more than our wish.
-  const stop = run.stop !== undefined && cause !== 'error' ? run.stop : { reason, by: 'cloud' as const, at, detail };
+  const stop = run.stop !== undefined && cause !== 'error' ? run.stop : { reason, by, at, detail };
   return collect({ ...run, startedAt, stop, endCause: cause }, at, detail);
 }
 

@@ -4,7 +4,10 @@ import { isOpen } from './run.ts';
 import type { RunStore } from './store.ts';
 
 /** `ours`: of a run that is under way. `leaked`: under our name, without one. `foreign`: somebody else's, never touched. */
-export type MarkedSession = Omit<ListedSession, 'runId' | 'session'> & { mark: 'ours' | 'leaked' | 'foreign'; run?: string };
+export type MarkedSession = Omit<ListedSession, 'runId' | 'session'> & {
+  mark: 'ours' | 'leaked' | 'foreign';
+  run?: string;
+};
 
 /** What the clouds hold now. */
 export async function listSessions(

@@ -122,7 +122,8 @@ describe('what is seen', () => {
     await world.cloud.done(UPDATE, { TrafficMirrorSessionId: session.id, Enabled: false });
     expect(await untilPhase(provider, session, 'ready')).toMatchObject({
       cause,
-      reason: 'the collector has disabled it, since nobody else did',
+      reason: 'the collector has disabled it',
+      byUs: true,
     });
   });
 

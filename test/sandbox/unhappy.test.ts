@@ -26,6 +26,8 @@ const post = (alert: unknown) => sandbox.call('/alerts/azure-monitor', { method:
 let count = 0;
 const fresh = (name: string, changes = {}) =>
   alertFor(`dddddddd-0000-0000-0000-${String(++count).padStart(12, '0')}`, [machine(name)], changes);
+/** Runs that only have to come to their end: waited for together, after everything else. */
+const completing: string[] = [];
 const runOf = async (name: string): Promise<string> => (await post(fresh(name))).body.runs[0].id;
 
 describe('a payload that is none', () => {
@@ -138,10 +140,7 @@ describe('the cloud', () => {
       timeline: expect.arrayContaining([expect.objectContaining({ event: 'start-delayed' })]),
     });
     await sandbox.faults(null);
-    expect(await runIn(sandbox, id, ['completed', 'failed'])).toMatchObject({
-      state: 'completed',
-      verdict: { code: 'captured' },
-    });
+    completing.push(id);
   });
 
   it('that is slow does not keep the sender waiting', async () => {
@@ -151,7 +150,7 @@ describe('the cloud', () => {
     expect(performance.now() - began).toBeLessThan(4500);
     expect(answer).toMatchObject({ status: 202, body: { runs: [{ created: true }] } });
     await sandbox.faults(null);
-    expect(await runIn(sandbox, answer.body.runs[0].id, ['completed', 'failed'])).toMatchObject({ state: 'completed' });
+    completing.push(answer.body.runs[0].id);
   });
 
   it('holds what others put there, which is left alone, and what is under our name without a run, which is not', async () => {
@@ -181,8 +180,7 @@ describe('the cloud', () => {
     // Somebody may have looked already, and taken it away.
     expect([undefined, 'leaked']).toContain((await marks())[leak]);
     await until('what is under our name without a run is removed', async () => !(leak in (await marks())));
-    await runIn(sandbox, await runOf('beside-others'), ['completed']);
-    expect(await marks()).toMatchObject({ 'somebody-elses': 'foreign' });
+    completing.push(await runOf('beside-others'));
   });
 });
 
@@ -205,7 +203,7 @@ describe('storage', () => {
       const answer = await post(alert);
       return answer.status === 202 && answer;
     });
-    expect(await runIn(sandbox, again.body.runs[0].id, ['completed', 'failed'])).toMatchObject({ state: 'completed' });
+    completing.push(again.body.runs[0].id);
   });
 });
 
@@ -238,7 +236,7 @@ rules:
     const answer = await post(alert);
     expect(answer.body.runs).toHaveLength(1);
     await post(resolvedOf(alert));
-    await runIn(sandbox, answer.body.runs[0].id, ['completed']);
+    completing.push(answer.body.runs[0].id);
   });
 });
 
@@ -262,5 +260,17 @@ rules:
       runs: [],
       ignored: [{ rule: 'limited', target: first.target, reason: 'cooldown' }],
     });
+  });
+});
+
+describe('everything that was started', () => {
+  it('is completed with its packets, and what others put into the cloud is still there', async () => {
+    expect(completing).toHaveLength(5);
+    for (const id of completing) {
+      const run = await runIn(sandbox, id, ['completed', 'failed']);
+      expect(run).toMatchObject({ state: 'completed', verdict: { code: 'captured' } });
+    }
+    const { items } = (await sandbox.call('/sessions')).body;
+    expect(items.map((s: any) => [s.name, s.mark])).toContainEqual(['somebody-elses', 'foreign']);
   });
 });

@@ -149,6 +149,16 @@ describe('a session that is there before it captures', () => {
     expect(next.verdict?.code ?? '').toBe(verdict);
   });
 
+  it('and was stopped by a part of ours is so at the limit that it says', () => {
+    const seenBy = { ...seen.ready, cause: 'size-limit', reason: 'the collector', byUs: true } as const;
+    expect(advance(runs.running, { type: 'observe', seen: seenBy }, at(9), times).stop).toEqual({
+      reason: 'size-limit',
+      by: 'tripcap',
+      at: at(9).toISOString(),
+      detail: 'It is stopped at its limit (the collector)',
+    });
+  });
+
   it('and was given up on has failed, and says what was last waited for', () => {
     const waiting = play([1, events.ask], [2, { type: 'delay', detail: 'no collector' }]);
     const next = advance(tick(waiting, 400), events.ready, at(401), times);

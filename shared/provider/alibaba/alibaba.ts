@@ -144,7 +144,8 @@ export class AlibabaProvider implements Provider {
         phase: 'ready',
         session: known,
         cause: seen.capped ? 'size-limit' : 'time-limit',
-        reason: 'the collector has disabled it, since nobody else did',
+        reason: 'the collector has disabled it',
+        byUs: true,
         waitingFor,
       };
     });
