@@ -26,6 +26,8 @@ const POLL_MS = 5000;
 const UPLOAD_PAUSE_MS = 250;
 const LONGEST_UPLOAD_PAUSE_MS = 30_000;
 const PRUNE_MS = 3_600_000;
+/** How long a report may hold up what cannot wait. */
+const LONGEST_REPORT_MS = 1000;
 /** Of the ten seconds that an end may take. */
 const LAST_UPLOADS_MS = 7000;
 const LAST_STATUS_MS = 1000;
@@ -59,7 +61,15 @@ const rotation = { bytes: options.rotateBytes, ageMs: options.rotateMs };
 const sessions = orExit(1, () => new Sessions({ disk, rotation, graceMs: options.graceMs }));
 const current = new CurrentList(data, errors);
 const uploader = new Uploader(storage, options.id, errors);
-const switching = new Switching({ sessions, mirror, errors, graceMs: options.graceMs, now: Date.now, delay: pause });
+const switching = new Switching({
+  sessions,
+  mirror,
+  errors,
+  graceMs: options.graceMs,
+  now: Date.now,
+  report: () => Promise.race([writeStatus(), pause(LONGEST_REPORT_MS)]),
+  delay: pause,
+});
 const recalled = current.recall();
 if (recalled) useList(recalled);
 socket.on('message', (datagram, { address }) => sessions.receive(datagram, address, clock.micros()));

@@ -17,6 +17,8 @@ export type SwitchingOptions = {
   /** How long after it was switched off packets of a session may still be under way. */
   graceMs: number;
   now: () => number;
+  /** Reports how things are, or gives up soon: whoever sees the session off is to know why. */
+  report: () => Promise<void>;
   /** @throws an AbortError when there is no more waiting, since the process ends */
   delay: (ms: number) => Promise<void>;
 };
@@ -54,6 +56,7 @@ export class Switching {
     const { mirror, sessions, errors, now, delay } = this.#options;
     const { session, run, ledger, entry } = recording;
     if (!entry) return;
+    await this.#options.report();
     const isWanted = () => sessions.isOver(recording, now());
     log(`${session}: packets still come, so it is switched off`);
     while (isWanted()) {

@@ -121,7 +121,7 @@ start('app', {
 });
 start('collector', {
   args: [
-    join(root, 'collector/main.ts'),
+    join(root, 'dist/collector.mjs'),
     ...['--id', collector.id, '--data', join(options.data, 'collector')],
     ...['--host', '127.0.0.1', '--port', String(ports.udp), '--vpc', vpc],
     // So short that files come while one looks on, and that the app, where it lives, is the first to end a session.

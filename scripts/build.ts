@@ -1,7 +1,9 @@
-// Bundles the app into dist/: main.cjs (all of our code) and one file per lazy part (the SDKs, loaded on first use).
+// Bundles the app into dist/: main.cjs (all of our code) and one file per lazy part (the SDKs, loaded on first use); and the collector,
+// as the sandbox runs it, into collector.mjs.
 import { rmSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { build, type BuildOptions, type Plugin } from 'esbuild';
+import { bundle } from '../collector/build.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const lazyParts = new Set<string>();
@@ -61,3 +63,4 @@ await Promise.all(
     build({ ...common, entryPoints: [file], outfile: resolve(root, `dist/${nameOf(file)}.cjs`) }),
   ),
 );
+await bundle(resolve(root, 'dist/collector.mjs'));

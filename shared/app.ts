@@ -133,7 +133,11 @@ export function createApp(
         new AlibabaProvider({
           ...config.alibaba,
           installation: config.installation,
-          storage: { account, url: `${blobServiceUrl(connection, account)}/${mirrorContainer}` },
+          storage: {
+            account,
+            url: `${blobServiceUrl(connection, account)}/${mirrorContainer}`,
+            uploadUrl: (seconds) => accounts.uploadUrl(account, mirrorContainer, seconds),
+          },
           control: new BlobDocuments(
             once(async () => connectBlobs(connection, identityFor, 'state')),
             mirrorControlContainer,

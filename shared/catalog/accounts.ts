@@ -106,6 +106,30 @@ export class CaptureAccounts {
     });
   }
 
+  /**
+   * URL of a container that lets its holder add blobs and read them for that long, signed as links are. The container is made, which its
+   * holder could not do.
+   */
+  async uploadUrl(account: string, container: string, seconds: number): Promise<string> {
+    const sdk = await import('../storage/sdk.lazy.ts');
+    const service = await this.#client(account);
+    const client = service.getContainerClient(container);
+    await storageCall(`create container ${container}`, () => client.createIfNotExists());
+    const now = this.#clock.now();
+    const startsOn = new Date(now.getTime() - 60_000);
+    const expiresOn = new Date(now.getTime() + seconds * 1000);
+    const values = {
+      containerName: container,
+      permissions: sdk.ContainerSASPermissions.parse('rc'),
+      startsOn,
+      expiresOn,
+    };
+    if (this.#accounts.get(account)?.connection.kind === 'connectionString') return client.generateSasUrl(values);
+    const key = await storageCall('sign a link', () => service.getUserDelegationKey(startsOn, expiresOn));
+    const query = sdk.generateBlobSASQueryParameters({ ...values, protocol: sdk.SASProtocol.Https }, key, account);
+    return `${client.url}?${query.toString()}`;
+  }
+
   /** A link that lets its holder read that one blob for five minutes, signed by the app's identity (or by the key, in the sandbox). */
   async link(account: string, container: string, blob: string): Promise<string> {
     const sdk = await import('../storage/sdk.lazy.ts');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { CaptureReader } from '../pcap/summary.ts';
+import { mostFiles } from '../run/run.ts';
 import type { RunStore } from '../run/store.ts';
 import type { Table } from '../storage/table.ts';
 import type { CaptureAccounts } from './accounts.ts';
@@ -33,13 +34,22 @@ export class Catalog {
     return (await this.#parts.accounts.find(account, container, blob)) !== undefined;
   }
 
-  /** Files whose paths begin so and that are not in the catalogue as they are, or not as this run's; at most some thousand. */
-  async missing(account: string, container: string, beginning: string, runId: string): Promise<string[]> {
+  /**
+   * Files whose paths begin so and that are not in the catalogue as they are, or not as this run's, or of which the run was not told; at
+   * most some thousand.
+   */
+  async missing(
+    account: string,
+    container: string,
+    beginning: string,
+    { id: runId, files }: { id: string; files: readonly { id: string }[] },
+  ): Promise<string[]> {
     const page = await this.#parts.accounts.list(account, container, undefined, beginning);
     const known = await Promise.all(
       (page?.blobs ?? []).map(async (blob) => {
         const entry = await this.#parts.captures.get(captureId(account, container, blob.name));
-        return entry?.runId === runId && isOf(entry, blob) ? [] : [blob.name];
+        const isTold = files.length >= mostFiles || files.some((file) => file.id === entry?.id);
+        return entry?.runId === runId && isTold && isOf(entry, blob) ? [] : [blob.name];
       }),
     );
     return known.flat();

@@ -253,7 +253,8 @@ export class Lifecycle {
       const session = await provider.start(start, clock.timeout(3 * times.callTimeoutMs));
       log.info(`capture asked for: ${session.id.split('/').at(-1)}`, { run: run.id });
       const asked = await this.#apply(run.id, { type: 'asked', session });
-      await this.#haveFollowed(asked, provider);
+      // Once: what has to be asked for again takes its time, and poll is enough.
+      if (asking.firstAskedAt === asking.askedAt) await this.#haveFollowed(asked, provider);
       return asked;
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
@@ -365,7 +366,7 @@ export class Lifecycle {
     for (const name of account !== undefined && accounts.includes(account) ? [account] : accounts) {
       try {
         const found = manyFiles
-          ? await catalog.missing(name, at.container, at.blob, run.id)
+          ? await catalog.missing(name, at.container, at.blob, run)
           : (await catalog.exists(name, at.container, at.blob))
             ? [at.blob]
             : [];

@@ -9,6 +9,7 @@ import {
 import {
   expectsFile,
   isFinal,
+  mostFiles,
   type Run,
   type RunFile,
   type RunState,
@@ -165,8 +166,8 @@ function observe(
     case 'pending':
       return known;
     case 'ready':
-      // Not enabled yet, or it did not show yet when it was looked at.
-      if (looked === 'starting') return known;
+      // Not enabled yet, or it did not show yet when it was looked at; what a part of ours has ended was.
+      if (looked === 'starting' && !seen.byUs) return known;
       if (run.enableAskedAt === undefined && run.startedAt === undefined)
         return neverRan({ ...known, stoppedAt: at }, 'It was stopped before it was told to capture', at);
       return ended(known, startedAt ?? run.enableAskedAt ?? at, seen.cause, seen.reason, at, seen.byUs);
@@ -421,9 +422,6 @@ function withoutStop(session: Session | undefined, looked: Session): Session {
 function elapsed(since: string | undefined, now: Date): number {
   return since === undefined ? 0 : now.getTime() - Date.parse(since);
 }
-
-// What a row holds of a run's files; a ring may have thousands.
-const mostFiles = 1000;
 
 const timelineLength = 60;
 

@@ -34,7 +34,8 @@ export async function reconcile({ providers, runs, lifecycle, clock, log }: Reco
         try {
           log.error(`leak: ${id} is in the cloud without a live run; it is removed`, { run: runId });
           if (run) await lifecycle.removeAgain(runId);
-          else await provider.remove(session, clock.timeout(removeMs));
+          // Of nobody, or a second one of a run that knows only the first.
+          if (run?.session?.id !== id) await provider.remove(session, clock.timeout(removeMs));
         } catch (error) {
           log.error(`leak: ${id} could not be removed; it is tried again`, { run: runId, error });
         }

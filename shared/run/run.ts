@@ -49,6 +49,9 @@ export type Trigger = {
 
 type Stop = { reason: StopReason; by: 'tripcap' | 'cloud'; at: string; detail?: string };
 
+/** What a row holds of a run's files; a ring may have thousands. */
+export const mostFiles = 1000;
+
 /** A catalogued file of the run, as far as its verdict needs it. */
 export type RunFile = { id: string; packets: number; bytes: number; verdict: string };
 

@@ -4,7 +4,8 @@ import { errorCodeOf, statusOf, storageCall } from './connect.ts';
 
 /** Small documents that several write: who writes says which version it read. */
 export interface Documents {
-  read(name: string): Promise<{ text: string; etag: string } | undefined>;
+  /** `modifiedAt`: when it was written, by storage's clock. */
+  read(name: string): Promise<{ text: string; etag: string; modifiedAt: Date } | undefined>;
   /** `etag` of what was read, undefined when there was nothing. False when somebody else wrote since. */
   write(name: string, text: string, etag: string | undefined): Promise<boolean>;
 }
@@ -17,7 +18,7 @@ export class BlobDocuments implements Documents {
     this.#container = once(async () => (await connect()).getContainerClient(name));
   }
 
-  async read(name: string): Promise<{ text: string; etag: string } | undefined> {
+  async read(name: string): Promise<{ text: string; etag: string; modifiedAt: Date } | undefined> {
     const blob = (await this.#container()).getBlobClient(name);
     return storageCall(`read ${name}`, async () => {
       try {
@@ -25,7 +26,8 @@ export class BlobDocuments implements Documents {
         const answer = await blob.download();
         const chunks: Buffer[] = [];
         for await (const chunk of answer.readableStreamBody ?? []) chunks.push(Buffer.from(chunk as Buffer));
-        return { text: Buffer.concat(chunks).toString('utf8'), etag: answer.etag ?? '' };
+        const modifiedAt = answer.lastModified ?? new Date(0);
+        return { text: Buffer.concat(chunks).toString('utf8'), etag: answer.etag ?? '', modifiedAt };
       } catch (error) {
         if (statusOf(error) === 404) return undefined;
         throw error;

@@ -4,6 +4,7 @@ export { QueueServiceClient } from '@azure/storage-queue';
 export {
   BlobServiceClient,
   BlobSASPermissions,
+  ContainerSASPermissions,
   generateBlobSASQueryParameters,
   SASProtocol,
 } from '@azure/storage-blob';

@@ -202,7 +202,10 @@ describe('a mirrored file that was catalogued before its run was known', () => {
     expect(early).not.toHaveProperty('runId');
   });
   const again = () => catalog.add(account, mirrorContainer, blob);
-  const missing = () => catalog.missing(account, mirrorContainer, `${run}/`, run);
+  const missing = (told = true) => {
+    const files = told && early ? [{ id: early.id }] : [];
+    return catalog.missing(account, mirrorContainer, `${run}/`, { id: run, files });
+  };
 
   it('is tied to it by its metadata, and missing until then', async () => {
     expect(await missing()).toEqual([blob]);
@@ -210,6 +213,8 @@ describe('a mirrored file that was catalogued before its run was known', () => {
     expect(await missing()).toEqual([blob]);
     expect(await again()).toEqual({ ...early, runId: run, target });
     expect(await missing()).toEqual([]);
+    // Whoever stored the entry may have died before telling the run.
+    expect(await missing(false)).toEqual([blob]);
     expect(await listed(run)).toEqual([blob]);
   });
 

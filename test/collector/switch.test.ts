@@ -99,12 +99,14 @@ function setUp(mirror: MirrorSwitch, ...entries: Entry[]) {
   const waits: number[] = [];
   /** What was wrong at each wait. */
   const seen: CollectorError[] = [];
+  const reports: number[] = [];
   const switching = new Switching({
     sessions,
     mirror,
     errors,
     graceMs: 30_000,
     now: () => time.now,
+    report: async () => void reports.push(mirror instanceof Mirror ? mirror.tokens.length : -1),
     delay: async (ms) => {
       waits.push(ms);
       time.now += ms;
@@ -114,7 +116,7 @@ function setUp(mirror: MirrorSwitch, ...entries: Entry[]) {
   });
   const packet = (one: Entry) =>
     sessions.receive(vxlan(one.vni, ipv4Frame(numbered(1))), one.sources[0]!.address, time.now * 1000);
-  return { time, errors, sessions, switching, waits, seen, packet };
+  return { time, errors, sessions, switching, waits, seen, reports, packet };
 }
 
 /** A mirror that does what a test says, and remembers what it was asked. */
@@ -166,7 +168,7 @@ test('packets within the grace after the end are no reason, later ones are', asy
 test('the first packet beyond the limit of bytes is reason enough', async () => {
   const one = entry({ 'eni-a': '127.0.0.2' }, { maxBytes: 300 });
   const mirror = new Mirror();
-  const { time, switching, packet } = setUp(mirror, one);
+  const { time, reports, switching, packet } = setUp(mirror, one);
   packet(one);
   packet(one);
   switching.tick(time.now);
@@ -174,6 +176,8 @@ test('the first packet beyond the limit of bytes is reason enough', async () => 
   packet(one);
   switching.tick(time.now);
   await until('it is off', () => mirror.looks === 1);
+  // Before it is switched off it is said why.
+  expect(reports).toEqual([0]);
 });
 
 test('refused, it tries ever more slowly with one token, says what to do, and goes on until it works', async () => {

@@ -1,19 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CaptureAccounts } from '../../shared/catalog/accounts.ts';
-import { Catalog } from '../../shared/catalog/catalog.ts';
-import { CaptureStore } from '../../shared/catalog/store.ts';
-import { systemClock } from '../../shared/clock.ts';
 import type { CaptureAccount, Times } from '../../shared/config.ts';
 import { AzureProvider } from '../../shared/provider/azure/azure.ts';
-import type { CaptureRequest, Limits, ProviderName } from '../../shared/provider/provider.ts';
-import { Admission } from '../../shared/run/admission.ts';
-import { Launcher } from '../../shared/run/launcher.ts';
-import { Lifecycle } from '../../shared/run/lifecycle.ts';
-import { isFinal, type Run, type StopReason } from '../../shared/run/run.ts';
-import { RunStore } from '../../shared/run/store.ts';
+import type { CaptureRequest, Limits } from '../../shared/provider/provider.ts';
+import { isFinal, type Run } from '../../shared/run/run.ts';
 import { Emulator, STORAGE_ID, SUBSCRIPTION, ask, machine, startStorage, type Storage } from '../arm/harness.ts';
-import { MemoryTable } from '../memory-table.ts';
 import { until } from '../until.ts';
+import { atMost, endOf, random, startApp, type End, type FaultsApp } from './app.ts';
 
 /**
  * Two hundred runs side by side on a cloud in which everything goes wrong that is known to go wrong: each machine has a fault of
@@ -37,9 +29,6 @@ const times: Times = {
   limitGraceMs: 1500,
 };
 const limits: Limits = { durationSeconds: 2, sizeBytes: 10_000_000 };
-
-/** How a run may end: by state, verdict code and stop reason, whoever stopped it. */
-type End = { state: Run['state']; verdict: string; stop?: StopReason; by?: 'cloud' | 'tripcap'; says?: RegExp };
 
 type Case = {
   /** Faults of the machine, as the emulator's control call takes them. */
@@ -185,7 +174,7 @@ const cases: Record<string, Case> = {
 
 let storage: Storage;
 let emulator: Emulator;
-let app: Awaited<ReturnType<typeof startApp>>;
+let app: FaultsApp;
 beforeAll(async () => {
   storage = await startStorage();
   emulator = await Emulator.start(storage.connectionString, ['--no-tcpdump', '--pace', '0.02']);
@@ -205,9 +194,7 @@ const insist = (method: string, path: string) =>
 
 const machineFaults = (name: string, faults: object) => emulator.control({ machines: { [name]: faults } });
 
-/** The app without its triggers: a poll after the other, and a queue whose messages are dealt with when they are due. */
-function startApp() {
-  const clock = systemClock;
+function startAzure(): FaultsApp {
   const account: CaptureAccount = {
     id: STORAGE_ID,
     name: 'devstoreaccount1',
@@ -223,117 +210,10 @@ function startApp() {
     installation: 'main',
     captureAccounts: [account],
     credential: { getToken: async () => ({ token: 'none', expiresOnTimestamp: 0 }) },
-    now: () => clock.now(),
+    now: () => new Date(),
     timeout: (ms) => AbortSignal.timeout(ms),
   });
-  const errors: string[] = [];
-  const log = {
-    info: () => {},
-    warn: () => {},
-    error: (message: string, details?: object) => errors.push(`${message} ${JSON.stringify(details)}`),
-  };
-  const runs = new RunStore(new MemoryTable());
-  const state = new MemoryTable();
-  const captures = new CaptureStore(new MemoryTable());
-  const accounts = new CaptureAccounts(
-    [account],
-    () => {
-      throw new Error('no identity here');
-    },
-    clock,
-  );
-  const catalog = new Catalog({ accounts, captures, runs, state, clock, log });
-  const waiting: { message: Record<string, string>; at: number }[] = [];
-  const queue = {
-    send: async (message: Record<string, string>, delayMs: number) =>
-      void waiting.push({ message, at: Date.now() + delayMs }),
-  };
-  const providers = new Map<ProviderName, AzureProvider>([['azure', provider]]);
-  const lifecycle = new Lifecycle({
-    runs,
-    providers,
-    catalog,
-    accounts: accounts.names,
-    queue,
-    clock,
-    times,
-    log,
-    changed: see,
-  });
-  const launcher = new Launcher({
-    runs,
-    admission: new Admission(state, runs),
-    lifecycle,
-    providers,
-    clock,
-    times,
-    trace: () => undefined,
-  });
-
-  let stopped = false;
-  const watchers = new Map<string, ((run: Run) => void)[]>();
-  function see(run: Run): void {
-    for (const tell of watchers.get(run.id) ?? []) tell(run);
-  }
-  /** The run when it first is as wished for. */
-  async function seen(run: Run, wished: (run: Run) => boolean): Promise<Run> {
-    return new Promise((resolve) => {
-      const tell = (now: Run): void => {
-        if (wished(now)) resolve(now);
-      };
-      watchers.set(run.id, [...(watchers.get(run.id) ?? []), tell]);
-      // It may be so already.
-      void runs.get(run.id).then((now) => now && tell(now));
-    });
-  }
-  const dealWith = async ({
-    run,
-    account: name = '',
-    container = '',
-    blob = '',
-  }: Record<string, string>): Promise<void> => {
-    await (run === undefined ? lifecycle.addFile(name, container, blob) : lifecycle.step(run));
-  };
-  const again = async (work: () => Promise<unknown>): Promise<void> => {
-    while (!stopped) {
-      await work();
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  };
-  const triggers = [
-    again(() => lifecycle.stepAll()),
-    again(async () => {
-      const due = waiting.filter(({ at }) => at <= Date.now());
-      for (const message of due) waiting.splice(waiting.indexOf(message), 1);
-      await Promise.all(
-        // What fails comes back, as with the real queue.
-        due.map(({ message }) => dealWith(message).catch(() => waiting.push({ message, at: Date.now() + 1000 }))),
-      );
-    }),
-  ];
-  return {
-    provider,
-    lifecycle,
-    launcher,
-    runs,
-    seen,
-    errors,
-    stop: async () => {
-      stopped = true;
-      await Promise.all(triggers);
-    },
-  };
-}
-
-/** Numbers from 0 to 1 that follow from the seed (mulberry32). */
-function random(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  return startApp(provider, [account], times);
 }
 
 /** Every case at least once, the rest by lot. */
@@ -346,23 +226,6 @@ function deal(): { case: string; name: string }[] {
     const { named, target } = cases[kind] ?? {};
     return { case: kind, name: target ?? `m${i}${named ?? ''}` };
   });
-}
-
-/** Calls that may be under way at one time: the others wait. */
-function atMost(count: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = count;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (free > 0) free--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free++;
-    }
-  };
 }
 
 /** Starts one run, does what belongs to its case, and waits for its end; what is wrong with that. */
@@ -383,18 +246,8 @@ async function live(kind: string, name: string, index: number): Promise<string |
     const running = await app.seen(started, ({ state }) => state === 'running' || isFinal(state));
     if (!isFinal(running.state)) await meanwhile(running, name);
   }
-  const run = await app.seen(started, ({ state }) => isFinal(state));
-  const { state, verdict, stop, timeline } = run;
-  const story = timeline.map(({ event, detail }) => `${event}${detail ? ` (${detail.slice(0, 90)})` : ''}`).join(', ');
-  const right =
-    state === end.state &&
-    verdict?.code === end.verdict &&
-    (end.stop === undefined || end.stop === stop?.reason) &&
-    (end.by === undefined || end.by === stop?.by) &&
-    (end.says === undefined || end.says.test(`${verdict.summary} ${story}`));
-  return right
-    ? undefined
-    : `${kind} (${name}): ${state} ${verdict?.code} ${stop?.reason} by ${stop?.by}\n    ${story}`;
+  const wrong = await endOf(app, started, end);
+  return wrong && `${kind} (${name}): ${wrong}`;
 }
 
 it(
@@ -405,7 +258,7 @@ it(
     const faults = dealt.flatMap(({ case: kind, name }) => (cases[kind]?.machine ? [[name, cases[kind].machine]] : []));
     const set = await emulator.control({ random: { seed, rate: 0.03 }, machines: Object.fromEntries(faults) });
     expect(set.status).toBe(200);
-    app = startApp();
+    app = startAzure();
 
     const inTurn = atMost(60);
     const wrong = await Promise.all(dealt.map(({ case: kind, name }, i) => inTurn(() => live(kind, name, i))));

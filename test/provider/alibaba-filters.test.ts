@@ -158,7 +158,7 @@ describe('rules', () => {
   });
 
   it('accept everything where nothing is asked for', () => {
-    fc.assert(fc.property(packet, (one) => isMirrored(everything, one)));
-    fc.assert(fc.property(packet, (one) => isMirrored(toRules([{}]), one)));
+    for (const rules of [everything, toRules([{}])])
+      fc.assert(fc.property(packet, (one) => expect(isMirrored(rules, one)).toBe(true)));
   });
 });

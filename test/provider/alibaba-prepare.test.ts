@@ -3,7 +3,8 @@ import { statusBlob } from '../../collector/protocol.ts';
 import type { AlibabaProvider } from '../../shared/provider/alibaba/alibaba.ts';
 import type { ProviderError } from '../../shared/provider/provider.ts';
 import { ALL, COLLECTOR, REGION } from '../vpc/harness.ts';
-import { errorOf, soon } from './fake-arm.ts';
+import { until } from '../until.ts';
+import { errorOf, limits, soon } from './fake-arm.ts';
 import {
   ACCOUNT,
   balancer,
@@ -183,7 +184,7 @@ describe('what is mirrored', () => {
   it('may have a session of somebody else that is disabled', async () => {
     await ready();
     await foreign('shared2', { Priority: 301 });
-    await provider.prepare(wanted('shared2'), soon());
+    expect((await provider.prepare(wanted('shared2'), soon())).session.id).toMatch(/^tripcap-main-/);
   });
 });
 
@@ -484,7 +485,7 @@ describe('a session to enable', () => {
     });
   });
 
-  it('is looked at once more when two runs want it at once', async () => {
+  it('is that of one run when two want it at once, and the other neither sees nor stops it', async () => {
     await ready();
     await prepared('race2');
     const [a, b] = [enable('race2'), enable('race2')];
@@ -492,7 +493,23 @@ describe('a session to enable', () => {
     const started = await Promise.allSettled(starts.map((one) => provider.start(one, soon())));
     expect(started.map((one) => one.status).toSorted()).toEqual(['fulfilled', 'rejected']);
     const lost = started.find((one) => one.status === 'rejected');
-    expect(lost?.reason).toMatchObject({ code: 'conflict', retry: true });
+    expect(lost?.reason).toMatchObject({ code: 'mirrored-already', retry: false });
+    const [winner, loser] = started[0]?.status === 'fulfilled' ? starts : starts.toReversed();
+    if (!winner || !loser) throw new Error('two were started');
+    await world.collector.report();
+    await provider.enable(winner.session, limits, soon());
+    await until('it captures', async () => (await provider.inspect(winner.session, soon())).phase === 'running');
+    expect(await provider.inspect(loser.session, soon())).toEqual({ phase: 'gone' });
+    await provider.stop(loser.session, soon());
+    expect(await provider.remove(loser.session, soon())).toBe(true);
+    expect((await provider.inspect(winner.session, soon())).phase).toBe('running');
+    await until('its end', () => provider.remove(winner.session, soon()));
+    // Over, and whoever enables it from now on is not our concern.
+    await world.cloud.done('UpdateTrafficMirrorSessionAttribute', {
+      TrafficMirrorSessionId: winner.session.id,
+      Enabled: true,
+    });
+    expect(await provider.remove(winner.session, soon())).toBe(true);
   });
 
   it('has its own settings: what a capture adds is refused', async () => {

@@ -12,7 +12,7 @@ import {
   Mirrored,
   place,
   readied,
-  untilPhase,
+  expectPhase,
   wanted,
   type LoggedCall,
 } from './mirror.ts';
@@ -179,7 +179,7 @@ describe('a process that dies', () => {
 
     const second = world.provider();
     const session = await goOn(run, second, soon());
-    await untilPhase(second, session, 'running');
+    await expectPhase(second, session, 'running');
     expect(await isAnnounced(session.id)).toBe(true);
     const all = await world.sessions();
     expect(all.map((one) => one.id)).toEqual([session.id]);
@@ -247,7 +247,7 @@ describe('priorities', () => {
     const [one, two] = [world.provider(), world.provider()];
     await Promise.all(runs.map((run, i) => start(run, i % 2 ? one : two)));
     const got = await Promise.all(runs.map(priorityOf));
-    expect(got.toSorted()).toEqual([90, 91, 92, 93]);
+    expect(new Set(got)).toEqual(new Set([90, 91, 92, 93]));
   });
 
   it('are given up when ten in a row are taken', async () => {
@@ -388,7 +388,7 @@ describe('mirror targets', () => {
     const session = await start(run, provider);
     expect(await sessionsOf(run)).toMatchObject([{ targetId: balancer.mirrorTargetId, targetType: 'SLB' }]);
     await two().report();
-    await untilPhase(provider, session, 'ready', (seen) => seen.waitingFor === undefined);
+    await expectPhase(provider, session, 'ready', (seen) => seen.waitingFor === undefined);
     await world.faults({ quotas: { sourcesPerInterface: 2, sourcesPerBalancer: 1 } });
     expect(await errorOf(start(wanted('full2'), provider))).toMatchObject({
       code: 'quota',
@@ -409,7 +409,7 @@ describe('mirror targets', () => {
     expect(await sessionsOf(run)).toMatchObject([{ targetId: COLLECTOR }]);
     // Its collector is the one to hear of it.
     await world.collector.report();
-    await untilPhase(full, session, 'ready', (seen) => seen.waitingFor === undefined);
+    await expectPhase(full, session, 'ready', (seen) => seen.waitingFor === undefined);
   });
 });
 

@@ -3,7 +3,6 @@ import { AlibabaProvider, type AlibabaOptions } from '../../shared/provider/alib
 import type { Register } from '../../shared/provider/alibaba/register.ts';
 import type { MirrorPlace } from '../../shared/provider/alibaba/settings.ts';
 import type { Limits, Observation, Session } from '../../shared/provider/provider.ts';
-import type { Documents } from '../../shared/storage/document.ts';
 import { MemoryDocuments } from '../memory-documents.ts';
 import { until } from '../until.ts';
 import { COLLECTOR, Emulator, KEYS, REGION } from '../vpc/harness.ts';
@@ -11,7 +10,7 @@ import { limits, nextRun, soon } from './fake-arm.ts';
 
 /** What tests of the Alibaba provider share: a cloud (the emulator), documents, and a collector that does nothing but report. */
 export const ACCOUNT = '1108034196790001';
-export const INSTALLATION = 'main';
+const INSTALLATION = 'main';
 
 export const place: MirrorPlace = {
   region: REGION,
@@ -40,10 +39,10 @@ export const wanted = (target: string, capture: object = {}, runId = nextRun()) 
 
 /** A collector as the app sees it: a status that names the sessions of the list. */
 export class Collector {
-  readonly #documents: Documents;
+  readonly #documents: MemoryDocuments;
   readonly #name: string;
 
-  constructor(documents: Documents, name = place.collector) {
+  constructor(documents: MemoryDocuments, name = place.collector) {
     this.#documents = documents;
     this.#name = name;
   }
@@ -65,7 +64,9 @@ export class Collector {
       dropped: { unknownVni: 0, unknownSource: 0, afterEnd: 0, malformed: 0, overCap: 0, disk: 0, kernel: 0 },
       errors: [],
     };
+    this.#documents.now = () => at;
     await this.#put(JSON.stringify(status));
+    this.#documents.now = () => new Date();
   }
 
   async #put(text: string): Promise<void> {
@@ -101,7 +102,11 @@ export class Mirrored {
       signIn: { kind: 'access-key', id: KEYS.id, secret: KEYS.secret },
       endpoint: new URL(this.cloud.url).host,
       installation: INSTALLATION,
-      storage: { account: 'mirrors', url: 'https://mirrors.blob.core.windows.net/mirror-captures' },
+      storage: {
+        account: 'mirrors',
+        url: 'https://mirrors.blob.core.windows.net/mirror-captures',
+        uploadUrl: () => Promise.resolve('https://mirrors.blob.core.windows.net/mirror-captures?sig=x'),
+      },
       control: this.documents,
       identity: { getToken: () => Promise.reject(new Error('no identity here')) },
       now: () => new Date(),
@@ -128,7 +133,7 @@ export class Mirrored {
   /** What the cloud holds; not how many packets were mirrored meanwhile. */
   async state(): Promise<{ sessions: StateSession[]; filters: { id: string; name: string; status: string }[] }> {
     const { sessions, filters } = await this.cloud.own('/_state');
-    return { sessions: sessions.map(({ sent: _, ...one }: StateSession & { sent: unknown }) => one), filters };
+    return { sessions: sessions.map((one: StateSession) => ({ ...one, sent: undefined })), filters };
   }
 
   /** Sessions of a name, or those that nobody had before. */
@@ -195,7 +200,7 @@ export type LoggedCall = {
 };
 
 /** Looks at a session until it is as wished for; the session as it is known then. */
-export async function untilPhase<P extends Observation['phase']>(
+export async function expectPhase<P extends Observation['phase']>(
   provider: AlibabaProvider,
   session: Session,
   phase: P,
@@ -216,7 +221,7 @@ export async function readied(mirrored: Mirrored, run: Wanted, provider = mirror
   await mirrored.collector.report();
   const session = await provider.start(await provider.prepare(run, soon()), soon());
   await mirrored.collector.report();
-  const ready = await untilPhase(provider, session, 'ready', (seen) => seen.waitingFor === undefined);
+  const ready = await expectPhase(provider, session, 'ready', (seen) => seen.waitingFor === undefined);
   return ready.session;
 }
 
@@ -228,5 +233,5 @@ export async function captured(
   most: Limits = run.limits,
 ): Promise<Session> {
   const session = await provider.enable(await readied(mirrored, run, provider), most, soon());
-  return (await untilPhase(provider, session, 'running')).session;
+  return (await expectPhase(provider, session, 'running')).session;
 }

@@ -9,7 +9,7 @@ import type { Sandbox } from './sandbox.ts';
 /** The second cloud of the sandbox, as CloudMonitor and whoever looks at the cloud itself see it. */
 
 export const region = 'cn-hangzhou';
-export const account = '1108034196790001';
+const account = '1108034196790001';
 /** Twice as often as this the app looks at what it runs: how far a session may overrun its limit. */
 export const pollMs = 2000;
 
@@ -74,15 +74,23 @@ export class Mirroring {
     return new Mirroring(sandbox, await sandbox.info());
   }
 
-  /** Sends a callback as CloudMonitor does; again, as long as the answer is that it is not all done yet. */
+  /** Sends a callback as CloudMonitor does; again, as long as a busy app answers that it is not all done yet. */
   post(callback: Record<string, string>): Promise<any> {
-    return until('the alert is dealt with', async () => {
-      const answer = await this.#sandbox.call(this.#info.cloudmonitorPath, {
-        method: 'POST',
-        body: new URLSearchParams(callback).toString(),
-        headers: { 'content-type': 'application/x-www-form-urlencoded; charset=UTF-8' },
-      });
-      return answer.body.pending !== true && answer;
+    return this.#insist(this.#info.cloudmonitorPath, {
+      body: new URLSearchParams(callback).toString(),
+      headers: { 'content-type': 'application/x-www-form-urlencoded; charset=UTF-8' },
+    });
+  }
+
+  /** Starts a run as a runbook does. */
+  start(request: object): Promise<any> {
+    return this.#insist('/runs', { json: request, headers: { 'idempotency-key': randomUUID() } });
+  }
+
+  #insist(path: string, request: object): Promise<any> {
+    return until('the app is not too busy', async () => {
+      const answer = await this.#sandbox.call(path, { method: 'POST', ...request });
+      return answer.status !== 503 && answer.body.pending !== true && answer;
     });
   }
 

@@ -30,6 +30,15 @@ function documentsContract(open: () => Documents): void {
     expect(then?.etag).not.toBe(seen?.etag);
   });
 
+  it('tells when it was written, to the second', async () => {
+    const documents = open();
+    const before = Math.floor(Date.now() / 1000) * 1000;
+    await documents.write('dated', 'a', undefined);
+    const modifiedAt = (await documents.read('dated'))?.modifiedAt.getTime() ?? 0;
+    expect(modifiedAt).toBeGreaterThanOrEqual(before);
+    expect(modifiedAt).toBeLessThanOrEqual(Date.now());
+  });
+
   it('counts as written although the text is the same', async () => {
     const documents = open();
     await documents.write('same', 'a', undefined);

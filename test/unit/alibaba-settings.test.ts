@@ -50,7 +50,7 @@ describe('what is complete', () => {
     const places = [
       { ...place, filterId: 'tmf-all_1', maxSources: 200 },
       { ...place, mirrorTargetId: 'eni-collector0002' },
-      { region: 'ap-southeast-1', mirrorTargetId: 'lb-1', mirrorTargetType: 'SLB', collector: 'mirror_2' },
+      { region: 'ap-southeast-1', mirrorTargetId: 'lb-1', mirrorTargetType: 'SLB', collector: 'mirror-2' },
     ];
     expect(readPlaces(places)).toMatchObject({
       problems: [],
@@ -134,7 +134,8 @@ describe('places', () => {
     [[{ ...place, collector: undefined }], /\[0\]\.collector/],
     [[{ ...place, collector: 'a/b' }], /\[0\]\.collector/],
     [[{ ...place, collector: '' }], /\[0\]\.collector/],
-    [[{ ...place, collector: 'x'.repeat(65) }], /\[0\]\.collector/],
+    [[{ ...place, collector: 'mirror_2' }], /\[0\]\.collector/],
+    [[{ ...place, collector: 'x'.repeat(64) }], /\[0\]\.collector/],
     [[{ ...place, filterId: 'tms-1' }], /\[0\]\.filterId/],
     [[{ ...place, filterId: null }], /\[0\]\.filterId/],
     [[{ ...place, maxSources: 0 }], /\[0\]\.maxSources/],

@@ -30,7 +30,9 @@ export function canonical(all: readonly Dimensions[]): string {
 
 /** Java escapes nothing in the text of a map, so an entry is taken to begin where `, name=` stands; no map is inside of another. */
 function javaMaps(text: string): Dimensions[] {
-  const maps = text.startsWith('[') ? text.replace(/^\[\s*|\s*\]$/g, '').split(/\}\s*,\s*(?=\{)/) : [text];
+  // By position and not by pattern: a long run of spaces must cost no more than its length.
+  const inside = text.slice(1, text.endsWith(']') ? -1 : undefined).trim();
+  const maps = text.startsWith('[') ? inside.split(/\}\s*,\s*(?=\{)/) : [text];
   return maps.slice(0, most).flatMap((map) => {
     const entries = map
       .replace(/^\s*\{/, '')

@@ -22,15 +22,15 @@ import { MirrorFilters } from './mirror-filters.ts';
 import { checkForMirror, checkMirror } from './limits.ts';
 import { elapsed } from './pause.ts';
 import { Preparing } from './preparing.ts';
-import { RegisterFile } from './register.ts';
+import { RegisterFile, type UploadUrl } from './register.ts';
 import type { AlibabaConfig } from './settings.ts';
 import { Starting, type Plan } from './starting.ts';
 import { parseTargetId } from './target-id.ts';
 
 export type AlibabaOptions = AlibabaConfig & {
   installation: string;
-  /** Account that collectors write to: its name, and the URL of its container of captures. */
-  storage: { account: string; url: string };
+  /** Account that collectors write to: its name, the URL of its container of captures, and one that lets them write there. */
+  storage: { account: string; url: string; uploadUrl: UploadUrl };
   /** The blobs through which collectors and we speak. */
   control: Documents;
   identity: TokenSource;
@@ -39,8 +39,10 @@ export type AlibabaOptions = AlibabaConfig & {
   timeout: (ms: number) => AbortSignal;
 };
 
-// After the limit there is room for what is still under way.
+// After the end there is room for what is still under way.
 const lateMs = 3000;
+// And more of it where only the clock of the collector tells the end, which may be a little wrong.
+const skewMs = 15_000;
 const settlePauseMs = 300;
 
 /** VPC traffic mirroring of ECS instances, through @alicloud/vpc20160428. */
@@ -58,14 +60,18 @@ export class AlibabaProvider implements Provider {
   constructor(options: AlibabaOptions) {
     this.#options = options;
     this.#api = new AlibabaApi({ ...options, home: options.places[0]?.region ?? 'cn-hangzhou' });
-    this.#register = new RegisterFile(options.control, options.now);
+    this.#register = new RegisterFile(options.control, options.storage.uploadUrl, options.now);
     this.#filters = new MirrorFilters(this.#api, options);
     this.#preparing = new Preparing(this.#api, this.#register, this.#filters, options);
     this.#starting = new Starting(this.#api, this.#register, this.#filters, options.now);
   }
 
+  /** Beside the SDK and the keys this makes the list: without one collectors look more rarely. */
   load(signal: AbortSignal): Promise<void> {
-    return told('sign in to Alibaba Cloud', signal, () => this.#api.load());
+    return told('sign in to Alibaba Cloud', signal, async () => {
+      const listed = this.#register.update((register) => (register.writtenAt === '' ? register : undefined));
+      await Promise.all([this.#api.load(), listed]);
+    });
   }
 
   target(id: string, inRegion = ''): TargetAnswer | undefined {
@@ -118,7 +124,7 @@ export class AlibabaProvider implements Provider {
   async inspect(session: Session, signal: AbortSignal): Promise<Observation> {
     return told('look at the mirror session', signal, async () => {
       const found = await this.#find(session, signal);
-      if (!found) return { phase: 'gone' };
+      if (!found || (await this.#isOfAnother(session))) return { phase: 'gone' };
       const locked = found.businessStatus !== 'Normal';
       const known: Session = {
         ...session,
@@ -139,7 +145,17 @@ export class AlibabaProvider implements Provider {
         const full = seen?.capped ? `The collector has written ${seen.bytes} bytes, as many as it may` : undefined;
         return { phase: 'running', session: known, ...(full === undefined ? {} : { full }) };
       }
-      if (seen?.disabledAt === undefined) return { phase: 'ready', session: known, cause: 'stopped', waitingFor };
+      // A full one is disabled by the collector, which may not have had the time to say so.
+      const isEnded = seen?.disabledAt !== undefined || seen?.capped === true;
+      if (!isEnded) {
+        const isListed = waitingFor !== undefined || (await this.#isListed(session));
+        return {
+          phase: 'ready',
+          session: known,
+          cause: 'stopped',
+          waitingFor: isListed ? waitingFor : 'It is not in the list of mirror sessions',
+        };
+      }
       return {
         phase: 'ready',
         session: known,
@@ -167,7 +183,7 @@ export class AlibabaProvider implements Provider {
     const { run, region } = handleOf(session);
     return told('enable the mirror session', signal, async () => {
       const now = this.#options.now();
-      const until = new Date(now.getTime() + limits.durationSeconds * 1000 + lateMs).toISOString();
+      const until = new Date(now.getTime() + limits.durationSeconds * 1000 + skewMs).toISOString();
       const register = await this.#register.update((before) => ({
         ...before,
         sessions: before.sessions.map((one) =>
@@ -177,7 +193,13 @@ export class AlibabaProvider implements Provider {
       const entry = register.sessions.find((one) => one.run === run);
       // Nobody would write its packets, nor disable it when we are gone.
       if (!entry) throw new ProviderError('conflict', `Run ${run} is not in the list of mirror sessions any more`);
-      await this.#api.switchSession(region, { id: session.id, vni: entry.vni }, true, randomUUID(), signal);
+      const at = { id: session.id, vni: entry.vni };
+      await this.#api.switchSession(region, at, true, randomUUID(), signal);
+      // Removed by somebody meanwhile: what nobody knows of any more must not go on.
+      if (!(await this.#register.read()).sessions.some((one) => one.run === run)) {
+        await this.#insist(signal, () => this.#api.switchSession(region, at, false, randomUUID(), signal));
+        throw new ProviderError('conflict', `Run ${run} was taken out of the list of mirror sessions meanwhile`);
+      }
       return session;
     });
   }
@@ -196,6 +218,7 @@ export class AlibabaProvider implements Provider {
       .catch(() => undefined);
     const known = session.id.startsWith('tms-') && vni !== undefined;
     const stopped = await told('disable the mirror session', signal, async () => {
+      if (await this.#isOfAnother(session)) return session;
       const at = known ? { id: session.id, vni: Number(vni) } : await this.#find(session, signal);
       if (!at) return session;
       await this.#insist(signal, () => this.#api.switchSession(region, at, false, randomUUID(), signal));
@@ -217,6 +240,8 @@ export class AlibabaProvider implements Provider {
   async remove(session: Session, signal: AbortSignal): Promise<boolean> {
     const { run, region, mode, filter } = handleOf(session);
     return told('remove the mirror session', signal, async () => {
+      // A prepared session is ours for as long as the list says so, and somebody else's before and after.
+      if (mode === 'enable' && !(await this.#register.read()).sessions.some((one) => one.run === run)) return true;
       const found = await this.#find(session, signal);
       if (found && mode === 'create') {
         if (found.status !== 'Deleting')
@@ -235,13 +260,14 @@ export class AlibabaProvider implements Provider {
 
   async list(signal: AbortSignal, region?: string): Promise<ListedSession[]> {
     return told('list the mirror sessions', signal, async () => {
-      const register = await this.#register.read();
+      // Without the list sessions of our own are still known by their names.
+      const register = await this.#register.read().catch(() => undefined);
       const regions = this.#regions().filter((one) => region === undefined || one === region.toLowerCase());
       const lists = await Promise.all(
         regions.map(async (at) =>
           (await this.#api.sessions(at, {}, signal)).map((one): ListedSession => {
             const made = sessionName.parse(this.#options.installation, one.name);
-            const used = register.sessions.find((known) => known.session === one.id && known.region === at)?.run;
+            const used = register?.sessions.find((known) => known.session === one.id && known.region === at)?.run;
             const runId = made ?? used;
             // The filter of a run's own has its name, if there is one.
             const own = made === undefined ? { mode: 'enable' } : { mode: 'create', filter: one.name };
@@ -254,7 +280,7 @@ export class AlibabaProvider implements Provider {
               target: one.sources.map((eni) => `acs:ecs:${at}:${this.#options.account}:eni/${eni}`).join(', '),
               status: `${one.status}, ${one.enabled ? 'enabled' : 'disabled'}`,
               ...(runId === undefined ? {} : { runId }),
-              capturing: one.enabled,
+              capturing: one.enabled && one.businessStatus === 'Normal',
               session: { id: one.id, errors: [], endless: true, handle },
             };
           }),
@@ -281,6 +307,22 @@ export class AlibabaProvider implements Provider {
       endless: true,
       handle: { run, region, mode, ...(ownFilter === undefined ? {} : { filter: ownFilter }) },
     };
+  }
+
+  /** Not known is as good as listed: enabling it finds out. */
+  async #isListed(session: Session): Promise<boolean> {
+    const { run } = handleOf(session);
+    const register = await this.#register.read().catch(() => undefined);
+    return !register || register.sessions.some((one) => one.run === run);
+  }
+
+  /** A prepared session that the list has for another run, and not for this one. Not known is no reason not to stop what is ours. */
+  async #isOfAnother(session: Session): Promise<boolean> {
+    const { run, region, mode } = handleOf(session);
+    if (mode === 'create') return false;
+    const register = await this.#register.read().catch(() => undefined);
+    const users = (register?.sessions ?? []).filter((one) => one.session === session.id && one.region === region);
+    return users.length > 0 && !users.some((one) => one.run === run);
   }
 
   /** The session as the cloud has it, by id, or by name as long as its id is not known. */

@@ -136,7 +136,7 @@ export class AlibabaApi {
           }),
         ),
       );
-      return body.trafficMirrorSessionId ?? '';
+      return idOf(body.trafficMirrorSessionId);
     } catch (error) {
       if (dryRun && codeOf(error) === 'DryRunOperation') return '';
       throw error;
@@ -222,7 +222,7 @@ export class AlibabaApi {
         }),
       ),
     );
-    return body.trafficMirrorFilterId ?? '';
+    return idOf(body.trafficMirrorFilterId);
   }
 
   async deleteFilter(region: string, id: string, clientToken: string, signal: AbortSignal): Promise<void> {
@@ -275,4 +275,10 @@ function readInterfaces(body: unknown): NetworkInterface[] {
     status: one.Status ?? '',
     isManaged: one.ServiceManaged === true,
   }));
+}
+
+/** An answer without the id that was asked for is none: what came of the call is found out by making it again. */
+function idOf(id: string | undefined): string {
+  if (!id) throw new SyntaxError('an answer without an id');
+  return id;
 }

@@ -10,8 +10,9 @@ export type CollectorReport = { status: Status | undefined; silent: string | und
 export async function readReport(documents: Documents, collector: string, now: Date): Promise<CollectorReport> {
   const found = await documents.read(statusBlob(collector));
   const status = found && parse(found.text);
-  if (!status) return { status: undefined, silent: `The collector ${collector} has never reported` };
-  const ageMs = now.getTime() - Date.parse(status.at);
+  if (!found || !status) return { status: undefined, silent: `The collector ${collector} has never reported` };
+  // By the clock of storage: that of the collector may be wrong.
+  const ageMs = now.getTime() - found.modifiedAt.getTime();
   return {
     status,
     silent: ageMs < silentMs ? undefined : `The collector ${collector} has not reported since ${status.at}`,

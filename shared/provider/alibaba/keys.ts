@@ -17,6 +17,7 @@ type Kept = { keys: Keys; until: number };
 
 // The cloud gives them an hour; whoever renews in time is not held up by it.
 const renewBeforeMs = 15 * 60_000;
+const waitBelowMs = 60_000;
 const sessionName = 'tripcap';
 
 /** Where keys come from: an AccessKey pair, or a role that the managed identity may assume. Never the SDK's own search for some. */
@@ -41,6 +42,11 @@ export class KeySource {
     const left = (this.#kept?.until ?? 0) - now;
     if (this.#kept && left > renewBeforeMs) return this.#kept.keys;
     this.#asking ??= this.#renew(this.#signIn).finally(() => (this.#asking = undefined));
+    if (this.#kept && left > waitBelowMs) {
+      // It is tried again with the next call.
+      this.#asking.catch(() => undefined);
+      return this.#kept.keys;
+    }
     try {
       return (await this.#asking).keys;
     } catch (error) {

@@ -98,7 +98,7 @@ export class Preparing {
     if (live.places.length === 0) throw silent(live.silent);
     // All of its sources are mirrored when it is enabled.
     const interfaces = await this.#api.interfaces(region, { ids: session.sources }, signal);
-    const sources = interfaces.map(({ id, address }) => ({ eni: id, address }));
+    const sources = interfaces.flatMap(({ id, address }) => (address === '' ? [] : [{ eni: id, address }]));
     return { mode: 'enable', run: runId, region, sources, limits, existing: session };
   }
 
@@ -188,6 +188,8 @@ export class Preparing {
       throw new ProviderError('conflict', `${one.id} is ${one.status.toLowerCase()}`);
     if (one.status !== 'InUse')
       throw new ProviderError('invalid', `${one.id} is attached to no instance (it is ${one.status})`);
+    if (one.address === '')
+      throw new ProviderError('invalid', `${one.id} has no IPv4 address, from which its packets would come`);
     return { eni: one.id, address: one.address };
   }
 }

@@ -9,6 +9,8 @@ import type { NewSession } from './api.ts';
  */
 export type Register = Omit<SessionList, 'sessions'> & {
   sessions: RegisteredSession[];
+  /** Until when `upload` is good. ISO 8601. */
+  uploadUntil?: string | undefined;
   /** Sessions that are asked for and may not be there yet. */
   reserved: Reservation[];
   /** What a session had that is over: late packets with its number may still come. */
@@ -24,7 +26,7 @@ export type RegisteredSession = ExpectedSession & {
   enabledAt?: string | undefined;
 };
 
-export type Reservation = { run: string; region: string; session: NewSession };
+type Reservation = { run: string; region: string; session: NewSession };
 
 const retiredMs = 10 * 60_000;
 const tries = 30;
@@ -34,12 +36,14 @@ const pollSeconds = 1;
 
 export class RegisterFile {
   readonly #documents: Documents;
+  readonly #uploadUrl: UploadUrl;
   readonly #now: () => Date;
   /** One after the other in this process: only other processes are raced against. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(documents: Documents, now: () => Date) {
+  constructor(documents: Documents, uploadUrl: UploadUrl, now: () => Date) {
     this.#documents = documents;
+    this.#uploadUrl = uploadUrl;
     this.#now = now;
   }
 
@@ -57,6 +61,20 @@ export class RegisterFile {
     return work;
   }
 
+  /** What files are uploaded with: a link that lives a day, and is half as old at most when something begins. */
+  async #renewed({ sessions, uploadUntil = '' }: Register): Promise<Partial<Register>> {
+    const now = this.#now().getTime();
+    const isGood = Date.parse(uploadUntil) - now > (uploadSeconds * 1000) / 2;
+    if (sessions.length === 0 || isGood) return {};
+    try {
+      const sas = await this.#uploadUrl(uploadSeconds);
+      return { upload: { sas }, uploadUntil: new Date(now + uploadSeconds * 1000).toISOString() };
+    } catch {
+      // A collector may have a way of its own; and if not, it keeps its files until there is a link again.
+      return {};
+    }
+  }
+
   async #update(change: (register: Register) => Register | undefined): Promise<Register> {
     for (let attempt = 0; attempt < tries; attempt++) {
       const found = await this.#documents.read(LIST_BLOB);
@@ -66,12 +84,18 @@ export class RegisterFile {
       const before = { ...stored, retired: stored.retired.filter(isFresh) };
       const after = change(before);
       if (after === undefined) return before;
-      const next: Register = { ...after, pollSeconds, writtenAt: now.toISOString() };
+      const upload = await this.#renewed(after);
+      const next: Register = { ...after, ...upload, pollSeconds, writtenAt: now.toISOString() };
       if (await this.#documents.write(LIST_BLOB, JSON.stringify(next, null, 1), found?.etag)) return next;
     }
     throw new ProviderError('unavailable', `The list of mirror sessions (${LIST_BLOB}) is written by too many at once`);
   }
 }
+
+/** URL of the container of captures that lets collectors add files for that long. */
+export type UploadUrl = (seconds: number) => Promise<string>;
+
+const uploadSeconds = 24 * 3600;
 
 /** A document that somebody spoilt must not be taken for an empty one: what it tells is what may be running. */
 function parse(text: string | undefined): Register {

@@ -117,8 +117,8 @@ function readPlaces(json: string, problems: string[]): MirrorPlace[] {
     if (targets.has(mirrorTargetId)) return complain(`${mirrorTargetId} is listed twice`);
     targets.add(mirrorTargetId);
     // It is part of the name of a blob.
-    if (typeof collector !== 'string' || !/^[\w-]{1,64}$/.test(collector))
-      return complain(`[${index}].collector must be a name of letters, digits, _ and -`);
+    if (typeof collector !== 'string' || !/^[A-Za-z0-9-]{1,63}$/.test(collector))
+      return complain(`[${index}].collector must be a name of letters, digits and -`);
     if (filterId !== undefined && (typeof filterId !== 'string' || !/^tmf-[\w-]+$/.test(filterId)))
       return complain(`[${index}].filterId must be the id of a traffic mirror filter (tmf-…)`);
     if (typeof maxSources !== 'number' || !Number.isInteger(maxSources) || maxSources < 1)

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { sha256 } from '../../id.ts';
 import { ProviderError, type Limits } from '../provider.ts';
 import type { AlibabaApi, MirrorSession, NewSession } from './api.ts';
 import { codeOf, isFull, isTransient, mayBeDone } from './errors.ts';
@@ -88,7 +88,7 @@ export class Starting {
         const hasOther = isTaken || (isFull(error) && refused.targets.size < plan.candidates.length);
         if (hasOther && attempt < tries) continue;
         // Nothing came of it, and nothing will.
-        if (!isTransient(error) && !mayBeDone(error)) await this.forget(run, region).catch(() => undefined);
+        if (!isTransient(error) && !mayBeDone(error)) await this.#release(run).catch(() => undefined);
         throw error;
       }
     }
@@ -113,9 +113,8 @@ export class Starting {
       }
       const place = choosePlace(possible, register, { run, name: session.name, sources: sources.length });
       const taken = takenIn(register, region, run);
-      const anew: NewSession = {
+      const request = {
         ...session,
-        clientToken: randomUUID(),
         filterId,
         targetId: place.mirrorTargetId,
         targetType: place.mirrorTargetType,
@@ -123,6 +122,8 @@ export class Starting {
         vni: kept?.vni ?? freeVni(new Set([...taken.vnis, ...listedVnis]), wish.vni, Math.random),
         priority: freePriority(new Set([...taken.priorities, ...refused.priorities]), wish.priority, Math.random),
       };
+      // Of the run, and of what is asked: another request under the same token would be refused.
+      const anew: NewSession = { ...request, clientToken: `${run}-${sha256(JSON.stringify(request)).slice(0, 16)}` };
       wanted = anew;
       const others = register.reserved.filter((one) => one.run !== run);
       return { ...register, reserved: [...others, { run, region, session: anew }] };
@@ -150,12 +151,26 @@ export class Starting {
       const known = register.sessions.find((one) => one.run === run);
       if (known?.session === made.id) return undefined;
       const user = mode === 'enable' ? register.sessions.find((one) => one.session === made.id) : undefined;
-      if (user) throw new ProviderError('conflict', `Session ${made.id} is in use by run ${user.run}`);
+      if (user)
+        throw new ProviderError(
+          'mirrored-already',
+          `Session ${made.id} is in use by run ${user.run}`,
+          undefined,
+          'Wait until that run is over, or stop it.',
+        );
       return {
         ...register,
         sessions: [...register.sessions.filter((one) => one.run !== run), entry],
         reserved: register.reserved.filter((one) => one.run !== run),
       };
+    });
+  }
+
+  /** What was written down for a run is not asked for any more. */
+  async #release(run: string): Promise<void> {
+    await this.#register.update((register) => {
+      const reserved = register.reserved.filter((one) => one.run !== run);
+      return reserved.length === register.reserved.length ? undefined : { ...register, reserved };
     });
   }
 
