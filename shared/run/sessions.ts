@@ -19,7 +19,8 @@ export async function listSessions(
   const asked = [...providers.values()].filter((p) => filter.provider === undefined || p.name === filter.provider);
   const sessions = (await Promise.all(asked.map((p) => p.list(clock.timeout(20_000), filter.region)))).flat();
   return Promise.all(
-    sessions.map(async ({ runId, session: _, ...listed }): Promise<MarkedSession> => {
+    sessions.map(async (one): Promise<MarkedSession> => {
+      const { runId, session: _, ...listed } = one;
       if (runId === undefined) return { ...listed, mark: 'foreign' };
       const run = await runs.get(runId);
       return run && isOpen(run)

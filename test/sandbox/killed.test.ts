@@ -16,7 +16,7 @@ const alertOn = (name: string): any =>
   alertFor(`cccccccc-0000-0000-0000-${String(++count).padStart(12, '0')}`, [machine(name)]);
 const post = (alert: unknown) => sandbox.call('/alerts/azure-monitor', { method: 'POST', json: alert });
 
-async function fire(name: string): Promise<{ id: string; alert: any }> {
+async function expectFired(name: string): Promise<{ id: string; alert: any }> {
   const alert = alertOn(name);
   const answer = await post(alert);
   expect(answer.status).toBe(202);
@@ -63,7 +63,7 @@ const hit: { id: string; alert: any; stop?: Record<string, string> }[] = [];
 describe('a run whose app is killed', () => {
   it('while it is accepted', async () => {
     await sandbox.faults({ down: true });
-    const { id, alert } = await fire('killed-accepted');
+    const { id, alert } = await expectFired('killed-accepted');
     expect((await runIn(sandbox, id, ['accepted'])).session).toBeUndefined();
     await killApp();
     await sandbox.faults({ down: false });
@@ -88,14 +88,14 @@ describe('a run whose app is killed', () => {
   });
 
   it('while it is running', async () => {
-    const { id, alert } = await fire('killed-running');
+    const { id, alert } = await expectFired('killed-running');
     await runIn(sandbox, id, ['running']);
     await killApp();
     hit.push({ id, alert, stop: { reason: 'time-limit' } });
   });
 
   it('while it is stopping', async () => {
-    const { id, alert } = await fire('killed-stopping');
+    const { id, alert } = await expectFired('killed-stopping');
     await runIn(sandbox, id, ['running']);
     await sandbox.faults({ delayMs: 1000 });
     const stop = sandbox.call(`/runs/${id}/stop`, { method: 'POST' }).catch(() => undefined);
@@ -108,7 +108,7 @@ describe('a run whose app is killed', () => {
 
   it('while its file is awaited', async () => {
     await sandbox.faults({ upload: 'never' });
-    const { id, alert } = await fire('killed-collecting');
+    const { id, alert } = await expectFired('killed-collecting');
     await runIn(sandbox, id, ['collecting']);
     await killApp();
     await sandbox.faults(null);
@@ -116,7 +116,7 @@ describe('a run whose app is killed', () => {
   });
 
   it('when it is completed and its session is still in the cloud', async () => {
-    const { id, alert } = await fire('killed-completed');
+    const { id, alert } = await expectFired('killed-completed');
     await runIn(sandbox, id, ['completed']);
     await killApp();
     hit.push({ id, alert });
@@ -127,7 +127,7 @@ describe('a run whose app is killed', () => {
     let seed = 20_261_122;
     const draw = (): number => (seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
     for (let i = 0; i < 5; i++) {
-      hit.push(await fire(`killed-sometime-${i}`));
+      hit.push(await expectFired(`killed-sometime-${i}`));
       await delay(draw() * 1500);
       await killApp();
     }
