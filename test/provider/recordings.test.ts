@@ -151,6 +151,7 @@ describe('list', () => {
         region: 'westus2',
         target: item.properties.target.toLowerCase(),
         status: item.properties.provisioningState,
+        session: { id: item.id, errors: [] },
       })),
     );
     // Captures that failed to start are in it, and are there still.
