@@ -142,6 +142,7 @@ export function createApp(
             once(async () => connectBlobs(connection, identityFor, 'state')),
             mirrorControlContainer,
           ),
+          graceMs: times.limitGraceMs / 2,
           identity: identityFor(signIn.kind === 'role' ? signIn.clientId : undefined),
           now: () => clock.now(),
           timeout: (ms) => clock.timeout(ms),

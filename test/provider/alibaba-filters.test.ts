@@ -158,7 +158,9 @@ describe('rules', () => {
   });
 
   it('accept everything where nothing is asked for', () => {
-    for (const rules of [everything, toRules([{}])])
-      fc.assert(fc.property(packet, (one) => expect(isMirrored(rules, one)).toBe(true)));
+    for (const rules of [everything, toRules([{}])]) {
+      const lost = fc.sample(packet, 500).filter((one) => !isMirrored(rules, one));
+      expect(lost).toEqual([]);
+    }
   });
 });

@@ -157,11 +157,13 @@ describe('enable', () => {
     expect(await now(session.id)).toMatchObject({ vni, enabled: false });
   });
 
-  it('of a session that the list does not name is refused, and nothing is enabled', async () => {
+  it('of a session that the list does not name is refused, and nothing is asked of the cloud', async () => {
     const session = await readied(world, wanted('unlisted2'));
     const empty = world.provider({ control: new MemoryDocuments() });
-    expect(await errorOf(empty.enable(session, limits, soon()))).toMatchObject({ code: 'conflict', retry: true });
-    expect((await now(session.id))?.enabled).toBe(false);
+    const { calls } = await world.callsOf(async () => {
+      expect(await errorOf(empty.enable(session, limits, soon()))).toMatchObject({ code: 'conflict', retry: true });
+    });
+    expect(calls).toEqual([]);
   });
 
   it('without storage is refused, and nothing is enabled', async () => {
@@ -270,10 +272,11 @@ describe('stop', () => {
     ['fails', () => Promise.reject(new Error('away'))],
     ['hangs', () => new Promise<never>(() => undefined)],
   ])('ends it in the cloud although storage %s', async (_, away) => {
-    const session = await captured(world, wanted('off8'));
+    await prepare('off8');
+    const sessions = [await captured(world, wanted('off7b')), await captured(world, enabling('off8'))];
     const cut = world.provider({ control: { read: away, write: away } });
-    await cut.stop(session, soon(1000));
-    await expectIt(session.id, 'disabled', (one) => one?.mirroring === false);
+    await Promise.all(sessions.map((session) => cut.stop(session, soon(1000))));
+    for (const { id } of sessions) await expectIt(id, 'disabled', (one) => one?.mirroring === false);
   });
 
   it('makes the end no later than it was', async () => {

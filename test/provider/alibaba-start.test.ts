@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LIST_BLOB } from '../../collector/protocol.ts';
 import type { AlibabaProvider } from '../../shared/provider/alibaba/alibaba.ts';
 import type { Session } from '../../shared/provider/provider.ts';
+import type { Documents } from '../../shared/storage/document.ts';
 import { ALL, COLLECTOR } from '../vpc/harness.ts';
 import { until } from '../until.ts';
 import { errorOf, nextRun, soon } from './fake-arm.ts';
@@ -90,6 +91,32 @@ describe('one session per run', () => {
     expect(await start(run)).toMatchObject({ id: sessions[0]?.id });
     expect(await sessionsOf(run)).toHaveLength(1);
     expect((await world.register()).sessions).toHaveLength(1);
+  });
+
+  it('also when somebody else makes it while one is about to', async () => {
+    const run = wanted('between1');
+    await world.collector.report();
+    const reached = Promise.withResolvers<void>();
+    const open = Promise.withResolvers<void>();
+    let reads = 0;
+    // It finds nothing announced, and halts before it writes down what it wants.
+    const halting: Documents = {
+      read: async (name) => {
+        if (name === LIST_BLOB && ++reads === 2) {
+          reached.resolve();
+          await open.promise;
+        }
+        return world.documents.read(name);
+      },
+      write: (name, text, etag) => world.documents.write(name, text, etag),
+    };
+    const prepared = await world.provider().prepare(run, soon());
+    const late = world.provider({ control: halting }).start(prepared, soon());
+    await reached.promise;
+    const first = await start(run);
+    open.resolve();
+    expect((await late).id).toBe(first.id);
+    expect(await sessionsOf(run)).toHaveLength(1);
   });
 
   it.each(['reset', 'html', 'empty', '500', '503'])(
@@ -450,10 +477,51 @@ describe('the list of sessions', () => {
     expect(await world.sessions()).toEqual([]);
   });
 
+  it('has a link for uploads that lives a day, and another when half of that is over', async () => {
+    let now = Date.now();
+    let links = 0;
+    const uploadUrl = (seconds: number) => Promise.resolve(`https://mirrors/?sig=${++links}&for=${seconds}`);
+    const provider = world.provider({
+      now: () => new Date(now),
+      storage: { account: 'mirrors', url: 'https://mirrors', uploadUrl },
+    });
+    const linkAfter = async (hours: number) => {
+      now += hours * 3_600_000;
+      await world.collector.report(undefined, new Date(now));
+      await provider.start(await provider.prepare(wanted(`link${now}`), soon()), soon());
+      const { upload, uploadUntil = '' } = await world.register();
+      return [upload?.sas, Date.parse(uploadUntil) - now] as const;
+    };
+    const day = 86_400_000;
+    expect(await linkAfter(0)).toEqual(['https://mirrors/?sig=1&for=86400', day]);
+    expect(await linkAfter(11)).toEqual(['https://mirrors/?sig=1&for=86400', day - 11 * 3_600_000]);
+    expect(await linkAfter(2)).toEqual(['https://mirrors/?sig=2&for=86400', day]);
+  });
+
+  it('has none when none is to be had, and the run goes on', async () => {
+    const uploadUrl = () => Promise.reject(new Error('no rights'));
+    const run = wanted('nolink1');
+    await start(run, world.provider({ storage: { account: 'mirrors', url: 'https://mirrors', uploadUrl } }));
+    expect((await world.register()).upload).toBeUndefined();
+    expect(await sessionsOf(run)).toHaveLength(1);
+  });
+
   it('keeps every run when many processes write it at once', async () => {
     const runs = Array.from({ length: 12 }, (_, i) => wanted(`many${i}`));
-    const providers = Array.from({ length: 4 }, () => world.provider());
+    let lost = 0;
+    const slow = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+    const contended: Documents = {
+      read: (name) => world.documents.read(name),
+      write: async (name, text, etag) => {
+        await slow(5);
+        const written = await world.documents.write(name, text, etag);
+        if (!written) lost++;
+        return written;
+      },
+    };
+    const providers = Array.from({ length: 4 }, () => world.provider({ control: contended }));
     const sessions = await Promise.all(runs.map((run, i) => start(run, providers[i % 4])));
+    expect(lost).toBeGreaterThan(0);
     const register = await world.register();
     expect(new Set(register.sessions.map((one) => one.run))).toEqual(new Set(runs.map((run) => run.runId)));
     await Promise.all(sessions.map((session, i) => removed(session, providers[(i + 1) % 4])));

@@ -109,6 +109,7 @@ export class Mirrored {
       },
       control: this.documents,
       identity: { getToken: () => Promise.reject(new Error('no identity here')) },
+      graceMs: 10_000,
       now: () => new Date(),
       timeout: hurried,
       ...options,

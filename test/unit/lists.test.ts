@@ -12,6 +12,7 @@ it('reasons for ignoring', () => {
   expect([...ignoredReasons]).toEqual([
     'no-rule',
     'resolved',
+    'no-data',
     'test',
     'unsupported-target',
     'unknown-target',
@@ -85,6 +86,9 @@ it('verdicts: those of a run, and the errors of a cloud', () => {
     unauthenticated: false,
     conflict: true,
     quota: false,
+    account: false,
+    'mirrored-already': false,
+    'no-collector': true,
     throttled: true,
     unavailable: true,
   });
@@ -99,6 +103,7 @@ it('events of the timeline', () => {
     'created',
     'start-asked',
     'start-delayed',
+    'enable-asked',
     'running',
     'stop-requested',
     'stop-asked',

@@ -159,6 +159,13 @@ describe('a session that is there before it captures', () => {
     });
   });
 
+  it('and was stopped by a part of ours before anybody saw it capture is over, and not told to again', () => {
+    const seenBy = { ...seen.ready, cause: 'time-limit', reason: 'the collector', byUs: true } as const;
+    const next = advance(enabled, { type: 'observe', seen: seenBy, looked: 'starting' }, at(9), times);
+    expect(next).toMatchObject({ state: 'collecting', stop: { reason: 'time-limit', by: 'tripcap' } });
+    expect(next.startedAt).toBe(enabled.enableAskedAt);
+  });
+
   it('and was given up on has failed, and says what was last waited for', () => {
     const waiting = play([1, events.ask], [2, { type: 'delay', detail: 'no collector' }]);
     const next = advance(tick(waiting, 400), events.ready, at(401), times);

@@ -34,6 +34,8 @@ export type AlibabaOptions = AlibabaConfig & {
   /** The blobs through which collectors and we speak. */
   control: Documents;
   identity: TokenSource;
+  /** How much later than we do the collector ends a session, so that its clock may be a little wrong. */
+  graceMs: number;
   now: () => Date;
   /** Aborts when that time is up. */
   timeout: (ms: number) => AbortSignal;
@@ -41,9 +43,9 @@ export type AlibabaOptions = AlibabaConfig & {
 
 // After the end there is room for what is still under way.
 const lateMs = 3000;
-// And more of it where only the clock of the collector tells the end, which may be a little wrong.
-const skewMs = 15_000;
 const settlePauseMs = 300;
+// A stop does not wait longer for what the list says.
+const listWithinMs = 3000;
 
 /** VPC traffic mirroring of ECS instances, through @alicloud/vpc20160428. */
 export class AlibabaProvider implements Provider {
@@ -183,7 +185,7 @@ export class AlibabaProvider implements Provider {
     const { run, region } = handleOf(session);
     return told('enable the mirror session', signal, async () => {
       const now = this.#options.now();
-      const until = new Date(now.getTime() + limits.durationSeconds * 1000 + skewMs).toISOString();
+      const until = new Date(now.getTime() + limits.durationSeconds * 1000 + this.#options.graceMs).toISOString();
       const register = await this.#register.update((before) => ({
         ...before,
         sessions: before.sessions.map((one) =>
@@ -218,7 +220,8 @@ export class AlibabaProvider implements Provider {
       .catch(() => undefined);
     const known = session.id.startsWith('tms-') && vni !== undefined;
     const stopped = await told('disable the mirror session', signal, async () => {
-      if (await this.#isOfAnother(session)) return session;
+      const isOfAnother = this.#isOfAnother(session);
+      if (await beforeDeadline(isOfAnother, false, this.#options.timeout(listWithinMs))) return session;
       const at = known ? { id: session.id, vni: Number(vni) } : await this.#find(session, signal);
       if (!at) return session;
       await this.#insist(signal, () => this.#api.switchSession(region, at, false, randomUUID(), signal));
