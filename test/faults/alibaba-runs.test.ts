@@ -200,7 +200,6 @@ class FilingCollectors {
   readonly #collectors = [new Collector(world.documents), new Collector(world.documents, balancer.collector)];
   readonly #does = new Map<string, Case['collector']>();
   readonly #filed = new Map<string, Partial<SessionStatus>>();
-  readonly #switched = new Set<string>();
 
   does(run: string, what: Case['collector']): void {
     this.#does.set(run, what);
@@ -211,20 +210,24 @@ class FilingCollectors {
     const { sessions } = await world.register().catch(() => ({ sessions: [] }));
     // A look may come too late for a capture that is over, and not for its packets.
     const fresh = sessions.filter(({ run, enabledAt }) => !this.#filed.has(run) && enabledAt !== undefined);
-    await Promise.all(fresh.map(({ run, session }) => this.#file(run, session, mirroring.has(session))));
+    await Promise.all(fresh.map((one) => this.#file(one.run, mirroring.has(one.session))));
     for (const one of this.#collectors) await one.report(({ run }) => this.#filed.get(run) ?? {});
+    // What it says it has switched off is, at the latest after some of these looks.
+    const unwanted = sessions.filter(({ run, session }) => this.#filed.get(run)?.disabledAt && mirroring.has(session));
+    await Promise.all(
+      unwanted.map(({ session }) => isDone(UPDATE, { TrafficMirrorSessionId: session, Enabled: false })),
+    );
   }
 
-  async #file(run: string, session: string, isMirroring: boolean): Promise<void> {
+  async #file(run: string, isMirroring: boolean): Promise<void> {
     const what = this.#does.get(run);
+    if (what === 'switches-off' && !isMirroring) return;
     if (what !== 'no-file') await captures.getBlockBlobClient(fileOf(run)).upload(file, file.length);
-    const said = { bytes: file.length, capped: what === 'full' };
-    if (what !== 'switches-off') return void this.#filed.set(run, said);
-    // Once it has asked for it, it looks until that is so.
-    if (isMirroring) {
-      this.#switched.add(run);
-      await isDone(UPDATE, { TrafficMirrorSessionId: session, Enabled: false });
-    } else if (this.#switched.has(run)) this.#filed.set(run, { ...said, disabledAt: new Date().toISOString() });
+    this.#filed.set(run, {
+      bytes: file.length,
+      capped: what === 'full',
+      ...(what === 'switches-off' ? { disabledAt: new Date().toISOString() } : {}),
+    });
   }
 }
 const fileOf = (run: string) => `${run}/1-eni-1-1.cap`;
